@@ -23,6 +23,7 @@ from hpt_ros.errors import Code, HptError
 LONGEST_WORK = timedelta(days=30)
 # For the first process's error, before another one says its own.
 FIRST_SPEAKS = timedelta(seconds=10)
+OTHERS_HEAR = timedelta(seconds=5)
 ERROR_KEY = "what the first process has failed of"
 # In the texts of PyTorch's errors (which are RuntimeErrors) when another process is not there any more.
 LOST = (
@@ -127,7 +128,7 @@ def processes(name: str) -> Iterator[Processes]:
     try:
         yield Processes(rank, world, device, reason, store)
     except HptError as error:
-        if _is_said(str(error), rank, store):
+        if _is_said(str(error), rank, world, store):
             raise SystemExit(2) from error
         raise
     except RuntimeError as error:
@@ -142,15 +143,18 @@ def processes(name: str) -> Iterator[Processes]:
         distributed.destroy_process_group()
 
 
-def _is_said(error: str, rank: int, store: Any) -> bool:
-    """Whether the first process says this very error; the first one leaves word of it."""
+def _is_said(error: str, rank: int, world: int, store: Any) -> bool:
+    """Whether the first process says this very error; the first one leaves word of it, and may be the store."""
     try:
         if rank == 0:
             store.set(ERROR_KEY, error)
+            store.wait([f"{ERROR_KEY}, {other}" for other in range(1, world)], OTHERS_HEAR)
             return False
         store.wait([ERROR_KEY], FIRST_SPEAKS)
-        return bool(store.get(ERROR_KEY).decode() == error)
-    except RuntimeError:  # it has none, or it has gone with the store
+        said = bool(store.get(ERROR_KEY).decode() == error)
+        store.set(f"{ERROR_KEY}, {rank}", "")
+        return said
+    except RuntimeError:  # another one has no error, or has gone
         return False
 
 

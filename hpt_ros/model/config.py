@@ -331,7 +331,7 @@ def _with_shapes(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a configuration of before `PolicyConfig.shapes`, which had a key for each size, as it is today."""
     if "shapes" in mapping:
         return mapping
-    sizes = {name: item.sizes for name, item in MODALITIES.own.items() if item.sizes}
+    sizes = {name: item.sizes for name, item in MODALITIES.of_project().items() if item.sizes}
     keys = {key for axes in sizes.values() for key in axes if isinstance(key, str)}
     shapes = {
         name: [mapping.get(key, 0) if isinstance(key, str) else key for key in axes]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ from hpt_ros.observation import (
 )
 from hpt_ros.observation.buffer import JUMP_BACK_S
 from hpt_ros.observation.image_size import image_size
-from hpt_ros.observation.track import nanoseconds
+from hpt_ros.observation.track import Absence, last_refused, nanoseconds
 from hpt_ros.observation.transforms import TransformChain
 from rosbag_tools.errors import BagError
 
@@ -41,6 +41,7 @@ JUMP = 2.0 * np.pi - WRAP_NEAR
 MOST_ODD = 20
 _JUMP_BACK_NS = nanoseconds(JUMP_BACK_S)
 ACTION = "action"  # the command's name among the streams, in reports
+NOTHING_NEXT = Refusal(Absence.NO_NEXT, problem="no whole tick comes after it to take the position from")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Row:
 
     tick: Tick
     action: NDArray[np.float64] | None
-    missing: dict[str, str]
+    missing: dict[str, Refusal]
 
 
 @dataclass
@@ -120,7 +121,7 @@ class Resampler:
         ]
         self._before: dict[str, list[float]] = {}
         self.wrapped: dict[str, str] = {}
-        self._refused = ""
+        self._refused: Refusal | None = None
         self.refused: dict[str, str] = {}
         self._fitting, self._odd_count = Counter[str](), Counter[str]()  # messages, by stream or ACTION
         self._odd: dict[str, DecodeError] = {}  # what was wrong with the first of them
@@ -160,9 +161,9 @@ class Resampler:
                 self._look_at_odd(name, error)
                 continue
             self._fitting[name] += 1
-            if restart:
+            if restart is not None:
                 rows += self._flush()
-            self.refused.update(self._buffer.refused())
+            self.refused.update({of: str(why) for of, why in self._buffer.refused().items()})
             self._look_at_turns(name)
             if self._standing:
                 self._push_measured(name, message, log_ns)
@@ -254,10 +255,10 @@ class Resampler:
         except DecodeError as error:
             if not isinstance(error, InvalidSampleError):
                 self._look_at_odd(ACTION, error)
-            self._refused = self.refused[ACTION] = str(error)
+            self._refused, self.refused[ACTION] = error.refusal, str(error)
             return rows
         self._fitting[ACTION] += 1
-        self._refused = ""
+        self._refused = None
         if (names := self._turning[number]) is not None:
             self._note_turns(f"output {number}", vector, names)
         newest_ns = self._newest_ns.get(topic, time_ns)
@@ -304,14 +305,11 @@ class Resampler:
     def _row(self, tick: Tick) -> Row:
         value = self._commands.value_at(tick.stamp_ns)
         missing = {
-            name: f"{reason}; it has {problem}; correct frame and child"
-            if name in self._chains and (problem := self._chains[name].problem())
-            else reason
+            name: replace(reason, cause=self._chains[name].problem()) if name in self._chains else reason
             for name, reason in tick.missing.items()
         }
         if isinstance(value, Refusal):
-            refused = f"; its last message was refused: {self._refused}" if self._refused else ""
-            missing[ACTION] = f"{value}{refused}"
+            missing[ACTION] = last_refused(value, self._refused)
             return Row(tick, None, missing)
         return Row(tick, value, missing)
 
@@ -363,7 +361,5 @@ def next_positions(embodiment: Embodiment, rows: Iterable[Row]) -> Iterator[Row]
 
 def _with_action(row: Row, action: NDArray[np.float64] | None) -> Row:
     if action is None:
-        return Row(
-            row.tick, None, {**row.missing, ACTION: "no whole tick comes after it to take the position from"}
-        )
+        return Row(row.tick, None, {**row.missing, ACTION: NOTHING_NEXT})
     return Row(row.tick, action, row.missing)

@@ -23,7 +23,8 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.learning import read_recipe, train
 from hpt_ros.learning.batches import BatchMaker
 from hpt_ros.learning.distributed import processes
-from hpt_ros.learning.mixture import Mixture, load_mixture, open_mixture
+from hpt_ros.learning.mixture import Mixture, open_mixture
+from hpt_ros.learning.mixture_config import load_mixture
 from hpt_ros.learning.sharded import ShardError
 from hpt_ros.model import load_multi_checkpoint
 

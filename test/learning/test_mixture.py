@@ -31,7 +31,8 @@ from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.dataset.labels import read_labels
 from hpt_ros.errors import Code, HptError
-from hpt_ros.learning.mixture import Mixture, counts_before, load_mixture, open_mixture
+from hpt_ros.learning.mixture import Mixture, counts_before, open_mixture
+from hpt_ros.learning.mixture_config import load_mixture
 from hpt_ros.learning.samples import samples_between, split_episodes
 from hpt_ros.learning.statistics import STATISTICS, training_statistics
 from hpt_ros.model import load_checkpoint

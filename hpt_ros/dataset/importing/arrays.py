@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -41,6 +42,12 @@ _PREFIXES = ("observations/images/", "observations/", "observation/", "obs/", "i
 # A picture has at least so many pixels on a side; smaller arrays of three dimensions are numbers.
 _LEAST_PX = 8
 _BLOCK = 32  # rows of images that are read at a time
+
+
+class _Kind(Enum):
+    """What a column is; files are images as JPEG or PNG."""
+
+    NUMBERS, PIXELS, FILES, DEPTH, TEXTS = range(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +97,7 @@ class ArraySource:
         length = _length(name, columns, action)
         kinds = {key: _kind(columns[key], length) for key in columns}
         vectors = {
-            key: int(np.prod(columns[key].shape[1:])) for key, kind in kinds.items() if kind == "numbers"
+            key: int(np.prod(columns[key].shape[1:])) for key, kind in kinds.items() if kind is _Kind.NUMBERS
         }
         self._action = choose_columns(where, vectors, action, ACTIONS, "action")
         self._state = choose_columns(where, vectors, state, STATES, "state")
@@ -98,7 +105,7 @@ class ArraySource:
         self.fps, self.notes = whole_fps(stated_fps, fps, "the dataset states")
         self.action_names, self.state_names = self._names(self._action), self._names(self._state)
         self.labels = {label_of(key): key for key, dim in vectors.items() if dim == 1 and label_of(key)}
-        images = [key for key, kind in kinds.items() if kind in ("pixels", "files")]
+        images = [key for key, kind in kinds.items() if kind in (_Kind.PIXELS, _Kind.FILES)]
         views = make_unique([to_name(_shorten(key)) for key in images])
         self._images = dict(zip(views, images, strict=True))
         self.views = {view: _size(name, columns[key], stored.rows) for view, key in self._images.items()}
@@ -108,13 +115,15 @@ class ArraySource:
                 key
                 for end in TEXTS
                 for key, kind in kinds.items()
-                if kind == "texts" and key.split("/")[-1] == end
+                if kind is _Kind.TEXTS and key.split("/")[-1] == end
             ),
             "",
         )
         taken = {*self._dims, *images, *self.labels.values(), self._text}
         self.left_out = [
-            f"{key} (depth)" if kind == "depth" else key for key, kind in kinds.items() if key not in taken
+            f"{key} (depth)" if kind is _Kind.DEPTH else key
+            for key, kind in kinds.items()
+            if key not in taken
         ]
 
     def episodes(self) -> Iterator[Unread]:
@@ -182,10 +191,9 @@ def reading(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:160]
-        codec = "install the extra umi (imagecodecs) for images of JPEG XL, " if "codec" in text else ""
         raise DatasetError(
             Code.UNREADABLE, name, cause=f"{type(error).__name__}: {text}",
-            remedy=f"{codec}leave it out with --skip-bad, or copy the dataset again",
+            remedy="leave it out with --skip-bad, or copy the dataset again",
         ) from error  # fmt: skip
 
 
@@ -202,29 +210,29 @@ def _length(name: str, columns: Mapping[str, Any], action: Sequence[str] | None)
     return int(columns[key].shape[0])
 
 
-def _kind(column: Any, length: int) -> str:
-    """Return what a column is: numbers, pixels, files, depth, texts, or "" for what is none of them."""
+def _kind(column: Any, length: int) -> _Kind | None:
+    """Return what a column is; None for what is none of these."""
     shape, dtype = column.shape, column.dtype
     if not shape or shape[0] < length or not length:
-        return ""
+        return None
     with reading("a column"):
         first = column[0]
     if dtype.kind in "OSU":
         if _bytes(first) is not None:
-            return "files"
-        return "texts" if isinstance(first, (bytes, str)) else ""
+            return _Kind.FILES
+        return _Kind.TEXTS if isinstance(first, (bytes, str)) else None
     if dtype.kind not in "fiub":
-        return ""
+        return None
     if dtype == np.uint8 and len(shape) == 2 and _bytes(first) is not None:
-        return "files"
+        return _Kind.FILES
     sides = shape[1:]
     if len(sides) == 3 and 3 in (sides[0], sides[2]) and min(sorted(sides)[1:]) >= _LEAST_PX:
-        return "pixels"
+        return _Kind.PIXELS
     if ((len(sides) == 3 and 1 in (sides[0], sides[2])) or len(sides) == 2) and sorted(sides)[
         -2
     ] >= _LEAST_PX:
-        return "depth"
-    return "numbers" if len(sides) <= 2 else ""
+        return _Kind.DEPTH
+    return _Kind.NUMBERS if len(sides) <= 2 else None
 
 
 def _bytes(value: Any) -> bytes | None:

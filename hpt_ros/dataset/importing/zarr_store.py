@@ -8,9 +8,9 @@ https://github.com/real-stanford/diffusion_policy, diffusion_policy/common/repla
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from hpt_ros.dataset.importing.arrays import ArraySource, Opener, Stored, readin
 from hpt_ros.errors import Code
 from hpt_ros.extras import require_extra
 
+_DESCRIPTIONS = (".zarray", "zarr.json")  # of arrays, in version 2 and 3 of the format
+
 
 def open_zarr(
     root: Path, fps: float | None, action: Sequence[str] | None, state: Sequence[str] | None
@@ -32,9 +34,13 @@ def open_zarr(
         DatasetError: it has another layout, no episode can be read, columns are not there, or nobody states a rate.
     """
     zarr = require_extra("zarr", extra="export", what="importing Zarr")
-    if importlib.util.find_spec("imagecodecs") is not None:  # UMI's images are JPEG XL
-        importlib.import_module("imagecodecs.numcodecs").register_codecs()
     where = f"dataset {str(root)!r}"
+    with reading(where):
+        coded = any("imagecodecs_" in text for text in _metadata(root))
+    if coded:
+        require_extra(
+            "imagecodecs.numcodecs", extra="umi", what=f"{where} of JPEG XL images"
+        ).register_codecs()
     with reading(where):
         store = zarr.storage.ZipStore(str(root), mode="r") if root.is_file() else str(root)
         group = zarr.open_group(store, mode="r")
@@ -60,6 +66,17 @@ def open_zarr(
         stored = Stored(columns, range(start, stop), task)
         openers.append((f"episode {number} of {where}", partial(_same, stored)))
     return ArraySource(where, openers, fps, _rate(group), action, state)
+
+
+def _metadata(root: Path) -> Iterator[str]:
+    """Yield the descriptions of a store's arrays, which name their codecs."""
+    if root.is_file():
+        with zipfile.ZipFile(root) as file:
+            names = [name for name in file.namelist() if Path(name).name in _DESCRIPTIONS]
+            yield from (file.read(name).decode() for name in names)
+    else:
+        for name in _DESCRIPTIONS:
+            yield from (path.read_text(encoding="utf-8") for path in root.rglob(name))
 
 
 def _same(stored: Stored) -> Stored:
