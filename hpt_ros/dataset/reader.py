@@ -43,7 +43,6 @@ from hpt_ros.dataset.video_reader import CodedVideos, decode_video
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code
 
-
 TIMESTAMP = "timestamp"
 RATE_OFF = 0.1  # ratio by which rows may be further apart in time than the rate says, or less
 

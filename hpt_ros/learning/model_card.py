@@ -71,14 +71,15 @@ def _data(member: Member) -> list[str]:
 def _table(mixture: Mixture, recipe: Recipe) -> list[str]:
     """Every dataset of a mixture, with its licence and its weight."""
     rows = [
-        f"| `{member.name}` | {member.embodiment} | {spans_text(member.dataset.embodiment)} | {member.licence} | {100 * member.fraction:.1f} % | "
+        f"| `{member.name}` | {member.embodiment} | {spans_text(member.dataset.embodiment)} | {member.licence} | "
+        f"{100 * member.fraction:.1f} % | "
         f"{len(member.split.train)} | {len(member.split.validation)} | {member.failed} | {member.capped} | "
         f"{len(member.windows)} | {epochs(recipe, member):.1f} |"
         for member in mixture.members
     ]
     return [
-        "| dataset | embodiment | in time | licence | weight | episodes to train | to validate | left out as failed | over the "
-        "cap | samples | epochs in all |",
+        "| dataset | embodiment | in time | licence | weight | episodes to train | to validate | left out as failed | "
+        "over the cap | samples | epochs in all |",
         "|" + " --- |" * 11,
         *rows,
         "",
