@@ -37,15 +37,19 @@ class BackendKind:
 BACKENDS: Registry[BackendKind] = Registry("backend", "hpt_ros.backends", BackendKind, {
     kind.name: kind
     for kind in (
+        # The policy's own modules, as trained: the actions of the others differ from its by rounding.
         BackendKind("eager", "hpt_ros.model.backends.eager:EagerBackend", auto_on=("cpu", "cuda", "mps")),
+        # The policy exported, for the library's own convolutions; onnxruntime is the extra onnx.
         BackendKind(
             "openvino", "hpt_ros.model.backends.openvino:OpenVinoBackend", ("float32", "bfloat16"), ("cpu",)
         ),
         BackendKind(
             "onnxruntime", "hpt_ros.model.backends.onnxruntime:OnnxRuntimeBackend", ("float32", "int8"), ("cpu",)
         ),
+        # Through torch.compile, with a C++ compiler.
         # Its first build on a machine takes minutes, which nothing can interrupt: only by name.
         BackendKind("compile", "hpt_ros.model.backends.compiled:CompileBackend", ("float32", "bfloat16")),
+        # Recorded once as a CUDA graph.
         BackendKind(
             "cuda_graph", "hpt_ros.model.backends.cuda_graph:CudaGraphBackend", ("float32", "bfloat16"), ("cuda",)
         ),

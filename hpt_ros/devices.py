@@ -71,10 +71,16 @@ def is_out_of_memory(error: BaseException | None) -> bool:
         return True
     if torch is not None and isinstance(error, torch.OutOfMemoryError):
         return True
-    words = ("DefaultCPUAllocator", "Cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    if isinstance(error, RuntimeError) and any(word in str(error) for word in words):
+    if isinstance(error, RuntimeError) and names(
+        error, "DefaultCPUAllocator", "Cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"
+    ):
         return True
     return is_out_of_memory(error.__context__)
+
+
+def names(error: BaseException, *words: str) -> bool:
+    """Whether one of the words is in what a library's error was made with, where it has no class for it."""
+    return any(isinstance(text, str) and word in text for text in error.args for word in words)
 
 
 def usable_cores() -> int:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from hpt_ros.devices import choose_device
+from hpt_ros.devices import choose_device, names
 from hpt_ros.errors import Code, HptError
 
 # Of the first process alone: converting bags, decoding and encoding a mixture.
@@ -132,7 +132,7 @@ def processes(name: str) -> Iterator[Processes]:
             raise SystemExit(2) from error
         raise
     except RuntimeError as error:
-        if not any(word in str(error) for word in LOST):
+        if not names(error, *LOST):
             raise
         raise ProcessesError(
             Code.UNAVAILABLE, f"process {rank + 1} of the {world} of the run", problem="has lost another one",

@@ -25,7 +25,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hpt_ros.devices import is_out_of_memory, usable_cores
+from hpt_ros.devices import is_out_of_memory, names, usable_cores
 from hpt_ros.errors import Code, HptError
 
 T = TypeVar("T")
@@ -195,15 +195,13 @@ def _end(error: Exception, item: object) -> None:
 def _lacking(error: BaseException) -> int:
     """The errno of what the system has too little of, by an error of readers; PyTorch has no classes for these."""
     number = error.errno if isinstance(error, OSError) and error.filename is None else None
-    text = str(error)
     if (
         isinstance(error, EOFError)
         or number in (errno.EMFILE, errno.ENFILE)
-        or "(24)" in text
-        or "ancdata" in text
+        or names(error, "(24)", "ancdata")
     ):
         return errno.EMFILE
-    if number == errno.ENOSPC or "shared memory" in text:
+    if number == errno.ENOSPC or names(error, "shared memory"):
         return errno.ENOSPC
     return errno.ENOMEM if is_out_of_memory(error) else 0
 

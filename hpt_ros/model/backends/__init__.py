@@ -2,14 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ways to compute a policy's step, behind one interface; `load_backend` makes one by name.
 
-| name | what it is | needs | float32 actions differ from eager's |
-| --- | --- | --- | --- |
-| eager | the policy's own modules, as trained | - | not at all |
-| openvino | the policy exported to OpenVINO | - | by rounding |
-| onnxruntime | the policy exported to ONNX | extra onnx | by rounding |
-| compile | the policy through torch.compile | a C++ compiler | by rounding |
-| cuda_graph | the policy, recorded once as a CUDA graph | an NVIDIA GPU | by rounding |
-
+Which there are, and what each can do, says `hpt_ros.backends.BACKENDS`.
 "auto" is the quickest of those that the policy's device and precision leave, measured when it is loaded (`selection`).
 To add one: a file with a subclass of `Backend`, and its line in `hpt_ros.backends.BACKENDS`.
 """
