@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -128,7 +129,7 @@ class Chunk:
         """Number of actions whose time lies before `time_ns`."""
         elapsed = (time_ns - self.observation_ns) / (self.dt_s * NS_PER_S)
         # A nanosecond of slack, because the times of actions are rounded to one.
-        return int(np.clip(np.ceil(elapsed - 1.0 / (self.dt_s * NS_PER_S)), 0, self.horizon))
+        return min(max(math.ceil(elapsed - 1.0 / (self.dt_s * NS_PER_S)), 0), self.horizon)
 
     def at(self, time_ns: int) -> Reference:
         """The curve at a time: held before the first action, going on straight after the last."""

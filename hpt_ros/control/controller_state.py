@@ -80,12 +80,16 @@ class Command:
 
     def later(self, by_ns: int) -> Command:
         """The same on another clock, which is ahead by that."""
+        if not by_ns:
+            return self
         return replace(
             self, time_ns=self.time_ns + by_ns, curve=self.curve.later(by_ns), now_ns=self.now_ns + by_ns
         )
 
     def of(self, part: slice, ahead_ns: int = 0) -> Command:
         """Of some dimensions, which are due that much later."""
+        if not ahead_ns and part == slice(0, len(self.position)):
+            return self
         return replace(
             self,
             time_ns=self.time_ns + ahead_ns,

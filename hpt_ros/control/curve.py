@@ -115,7 +115,7 @@ class Curve:
 
     def later(self, by_ns: int) -> Curve:
         """The same curve at later times."""
-        return replace(self, start_ns=self.start_ns + by_ns)
+        return self if not by_ns else replace(self, start_ns=self.start_ns + by_ns)
 
     def of(self, part: slice) -> Curve:
         """The curve of some dimensions."""

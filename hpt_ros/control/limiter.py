@@ -57,6 +57,7 @@ class CommandLimiter:
             self._plain[span] = False
         self._moving = list(limits.rates)
         self._plain[self._moving] = False
+        self._whole = bool(self._plain.all())  # nothing but what has limits of its own
         plain, moving = self._plain, self._moving
         self._rates = RateFilter(limits.lower[moving], limits.upper[moving], limits.velocity[moving], dt_s)
         self._filter = SafetyFilter(
@@ -75,8 +76,8 @@ class CommandLimiter:
     @property
     def position(self) -> Vector | None:
         """The last command, (dim,); None before `reset`."""
-        if self._filter.position is None:
-            return None
+        if self._filter.position is None or self._whole:
+            return self._filter.position
         return self._assemble(
             self._filter.position, [turn.quaternion for turn in self._turns], self._rates.value
         )
@@ -84,6 +85,8 @@ class CommandLimiter:
     @property
     def velocity(self) -> Vector:
         """From the command before the last to the last, (dim,); of a quaternion its rate of change."""
+        if self._whole:
+            return self._filter.velocity
         return self._assemble(
             self._filter.velocity,
             [
@@ -133,8 +136,10 @@ class CommandLimiter:
         """As `SafetyFilter.apply`, of the whole vector."""
         if self.refusal(target) is not None:
             return None
+        if self._whole:
+            return self._fence.apply(target, velocity)
         output = self._fence.apply(target[self._plain], velocity[self._plain])
-        if output is None or not (self._turns or self._moving):
+        if output is None:
             return output
         rates = self._rates.apply(target[self._moving])
         known = np.isfinite(velocity).all()
@@ -156,6 +161,8 @@ class CommandLimiter:
     def brake(self) -> LimitedCommand:
         """The next command on the shortest path to rest; at rest, the last command again, bit for bit."""
         output = self._filter.brake()
+        if self._whole:
+            return output
         found, rates = [turn.brake() for turn in self._turns], self._rates.brake()
         return LimitedCommand(
             self._assemble(output.position, [turn.quaternion for turn in found], rates.value),
@@ -167,7 +174,7 @@ class CommandLimiter:
     def path_to_rest(self) -> Vector:
         """The commands that `brake` would make from here on, up to the first that stands still, (n, dim), n >= 1."""
         plain = self._filter.path_to_rest()
-        if not (self._turns or self._moving):
+        if self._whole:
             return plain
         turns, rates = [turn.path_to_rest() for turn in self._turns], self._rates.path_to_rest()
         count = max(len(plain), len(rates), *(len(turn) for turn in turns))
@@ -186,7 +193,7 @@ class CommandLimiter:
         return position
 
     def _assemble(self, plain: Vector, quaternions: Sequence[Vector | None], rates: Vector) -> Vector:
-        if not (self._spans or self._moving):
+        if self._whole:
             return plain
         result = np.empty(self.limits.dim)
         result[self._plain], result[self._moving] = plain, rates

@@ -75,6 +75,7 @@ class Motion:
         self.step = step = step_mask(config.queue, names, grippers)
         step[list(limits.rates)] = True
         self._config, self._names, self._turns, self._wraps = config, tuple(names), tuple(turns), wraps
+        self._wrapping = wraps is not None and bool(wraps.any())
         self.limits = limits.scale(config.safety.velocity_scale, config.safety.acceleration_scale)
         # How far away a target may be is about the policy, which was trained at full speed: not scaled.
         self._reach_limits = limits
@@ -105,6 +106,8 @@ class Motion:
 
     def align(self, values: Vector, measured: Vector | None) -> Vector:
         """Values (H, dim) with the signs and turns of what the robot was commanded last, or else of where it is."""
+        if not self._turns and not self._wrapping:
+            return values
         near = self.filter.position if self.filter.position is not None else measured
         return align(values, self._turns, near, self._wraps)
 
@@ -193,7 +196,8 @@ class Motion:
 
     def advance(self) -> None:
         """Let plan time pass up to the next control point."""
-        self.pace.advance(self.plan.next_ns + self.plan.delay_ns, self._fastest_change)
+        if not self.pace.whole:
+            self.pace.advance(self.plan.next_ns + self.plan.delay_ns, self._fastest_change)
         self.queue.pace = self.pace.rate
 
     def follow(self) -> LimitedCommand | Refusal | None:

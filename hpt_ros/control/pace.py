@@ -61,6 +61,11 @@ class Pace:
             return Refusal(Why.SCALING_ZERO, subject, self.wanted, problem=problem, remedy=remedy)
         return None
 
+    @property
+    def whole(self) -> bool:
+        """Whether the robot goes at its full speed, and did for as long as is remembered."""
+        return self.rate == self.wanted == 1.0 and not self._knots
+
     def plan_ns(self, control_ns: int) -> int:
         """Plan time of a control time, at the present rate beyond what was advanced to."""
         if not self._knots:
@@ -82,7 +87,7 @@ class Pace:
             control_ns: up to when.
             fastest: most change of the rate, per second.
         """
-        if self.rate == self.wanted == 1.0 and not self._knots:
+        if self.whole:
             return
         last_ns = self._knots[-1][0] if self._knots else control_ns
         if control_ns <= last_ns and self._knots:

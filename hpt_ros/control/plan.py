@@ -172,12 +172,12 @@ class MotionPlan:
     def extend(self) -> None:
         """Take the limiter's newest command as the next control point."""
         before, pose = self._controls[-1], self._pose()
-        if np.array_equal(pose, self._passed[-1]):
+        if pose.tolist() == self._passed[-1].tolist():  # of so few numbers quicker than NumPy
             pose = self._passed[-1]
         self._passed.append(pose)
         self._controls.append(self._average(list(self._passed)))
         self._last_ns += self.period_ns
-        if not np.array_equal(self._controls[-1], before):
+        if self._controls[-1].tolist() != before.tolist():
             self._rest_ns = self._last_ns + self.period_ns
 
     def curve(self) -> Curve:

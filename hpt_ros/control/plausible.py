@@ -54,6 +54,7 @@ class Plausibility:
             turns: where quaternions begin.
         """
         self._names, self._velocity, self._step, self._turns = tuple(names), velocity, step, tuple(turns)
+        self._fastest: list[float] = np.where(step, np.inf, velocity).tolist()
         self._sources: dict[Hashable, _Source] = {}
         self._contradicted: dict[str, deque[int]] = {}
         self._problems: dict[str, Refusal] = {}
@@ -105,7 +106,13 @@ class Plausibility:
         return found
 
     def _jump(self, stream: str, before: Vector, pose: Vector, passed_ns: int) -> Refusal | None:
-        reach = self._velocity * (REACH_S + FASTER * passed_ns / NS_PER_S)
+        reach_s = REACH_S + FASTER * passed_ns / NS_PER_S
+        if not self._turns and all(
+            abs(here - there) <= fastest * reach_s
+            for here, there, fastest in zip(pose.tolist(), before.tolist(), self._fastest, strict=True)
+        ):
+            return None  # as nearly always: of so few numbers this is quicker than NumPy
+        reach = self._velocity * reach_s
         away = np.where(self._step, 0.0, distances(pose, before, self._turns))
         worst = int(np.argmax(away - reach))
         if away[worst] <= reach[worst]:

@@ -76,6 +76,7 @@ class ChunkQueue:
         self._config = config
         self.step, self._held = step, step.copy()
         self._held[list(rates)] = False
+        self._holds = bool(self._held.any())
         later = np.zeros(step.shape, dtype=np.int64) if ahead_ns is None else ahead_ns
         self._later = [(int(ns), later == ns) for ns in np.unique(later[later > 0])]
         self.longest_ns = int(later.max(initial=0))
@@ -212,7 +213,7 @@ class ChunkQueue:
 
     def _step_grippers(self, reference: Reference, chunk: Chunk, time_ns: int) -> Reference:
         """The reference with the dimensions in `step` as the chunk alone has them."""
-        if not self._held.any():
+        if not self._holds:
             return reference
         held = chunk.hold_at(time_ns)
         for ahead_ns, mask in self._ahead:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -208,23 +209,26 @@ class SafetyFilter:
             return None
         known = velocity is not None and target_refusal(velocity, dim) is None
         moving = velocity if velocity is not None and known else np.zeros(dim)
-        moving = np.clip(moving, -self.limits.velocity, self.limits.velocity)
-        inside = np.clip(target, self.limits.lower, self.limits.upper)
+        moving = clip(moving, -self.limits.velocity, self.limits.velocity)
+        inside = clip(target, self.limits.lower, self.limits.upper)
         wanted = (inside - last) / self.dt_s
         low, high = self._interval(last)
         legal = (wanted >= low - self._slack) & (wanted <= high + self._slack)
-        legal = np.where(self._apart, legal, legal[~self._apart].all())
         # A legal target passes bit for bit; the velocity passed on is its own then.
-        passed = inside == target if velocity is not None else np.zeros_like(legal)
-        sent = np.where(passed, moving, wanted)
-        clamped = bool((inside != target).any())
-        if legal.all():
+        passed = inside == target
+        clamped = not all(passed.tolist())
+        if velocity is None:
+            sent = wanted
+        else:
+            sent = np.where(passed, moving, wanted) if clamped else moving
+        if all(legal.tolist()):
             return self._send(inside.copy(), wanted, sent, position_clamped=clamped)
+        legal = np.where(self._apart, legal, legal[~self._apart].all())
         too_fast = np.abs(wanted) > self.limits.velocity + self._slack
         too_sudden = np.abs(wanted - self._velocity) > self._step_v + self._slack
         slowed = ((wanted > high + self._slack) | (wanted < low - self._slack)) & ~too_fast & ~too_sudden
         chosen = np.where(legal, wanted, self._limit(self._approach(wanted, moving), low, high))
-        reached = np.clip(last + chosen * self.dt_s, self.limits.lower, self.limits.upper)
+        reached = clip(last + chosen * self.dt_s, self.limits.lower, self.limits.upper)
         return self._send(
             np.where(legal, inside, reached),
             chosen,
@@ -239,21 +243,22 @@ class SafetyFilter:
         """The next command on the shortest path to rest; at rest, the last command again, bit for bit."""
         last = self._pose()
         low, high = self._interval(last)
-        velocity = self._velocity - np.clip(self._velocity, -self._step_v, self._step_v)
-        velocity = np.clip(velocity, low, high)
+        velocity = self._velocity - clip(self._velocity, -self._step_v, self._step_v)
+        velocity = clip(velocity, low, high)
         # What rounding leaves of a velocity that one period's braking takes away is rest.
         velocity = np.where(np.abs(velocity) <= self._slack, 0.0, velocity)
-        position = np.clip(last + velocity * self.dt_s, self.limits.lower, self.limits.upper)
+        position = clip(last + velocity * self.dt_s, self.limits.lower, self.limits.upper)
         return self._send(position, velocity, velocity)
 
     def path_to_rest(self) -> Vector:
         """The commands that `brake` would make from here on, up to the first that stands still, (n, dim), n >= 1."""
         last = self._pose()
-        count = int(np.ceil((np.abs(self._velocity) / self._step_v).max(initial=0.0) - TOLERANCE))
-        left = np.abs(self._velocity) - np.arange(1, count + 2)[:, None] * self._step_v
+        speed = np.abs(self._velocity)
+        count = math.ceil((speed / self._step_v).max(initial=0.0) - TOLERANCE)
+        left = speed - np.arange(1, count + 2)[:, None] * self._step_v
         velocities = np.sign(self._velocity) * np.where(left <= self._slack, 0.0, left)
         way = last + np.cumsum(velocities, axis=0) * self.dt_s
-        return np.asarray(np.clip(way, self.limits.lower, self.limits.upper))
+        return clip(way, self.limits.lower, self.limits.upper)
 
     def _pose(self) -> Vector:
         if self._position is None:
@@ -262,11 +267,12 @@ class SafetyFilter:
 
     def _interval(self, last: Vector) -> tuple[Vector, Vector]:
         """Lowest and highest velocity allowed next, (dim,) each; where rounding makes them cross, position wins."""
-        up = fastest_stop(self.limits.upper - last, self._step_v, self.dt_s)
-        down = -fastest_stop(last - self.limits.lower, self._step_v, self.dt_s)
+        room = np.array([self.limits.upper - last, last - self.limits.lower])
+        up, down = fastest_stop(room, self._step_v, self.dt_s)
+        down = -down
         low = np.maximum(self._velocity - self._step_v, -self.limits.velocity)
         high = np.minimum(self._velocity + self._step_v, self.limits.velocity)
-        return np.clip(low, down, up), np.clip(high, down, up)
+        return clip(low, down, up), clip(high, down, up)
 
     def _approach(self, wanted: Vector, moving: Vector) -> Vector:
         """The velocity to ask for: straight towards the target, not faster than one can come to rest on it."""
@@ -286,7 +292,7 @@ class SafetyFilter:
         fits = (scaled >= low - self._slack) & (scaled <= high + self._slack) & (largest > 0.0)
         together = fits[~self._apart].all()
         keep = np.where(self._apart, fits, together)
-        return np.clip(np.where(keep, scaled, wanted), low, high)
+        return clip(np.where(keep, scaled, wanted), low, high)
 
     def _common(self, ratio: Vector) -> Vector:
         """The smallest ratio for all dimensions but those apart, which keep their own."""
@@ -307,7 +313,9 @@ class SafetyFilter:
         # The velocity that the commands really have, not the one meant: rounding must not add up. But a dimension
         # meant to be still is still.
         last = self._pose()
-        self._velocity = np.where(velocity == 0.0, 0.0, (position - last) / self.dt_s)
+        moved = (position - last) / self.dt_s
+        moved[velocity == 0.0] = 0.0
+        self._velocity = moved
         self._position = position
         return LimitedCommand(
             position.copy(),
@@ -319,13 +327,19 @@ class SafetyFilter:
         )
 
 
+def clip(values: Vector, lower: Vector, upper: Vector) -> Vector:
+    """`np.clip`, which costs several times what it does where arrays are short."""
+    return np.asarray(np.minimum(np.maximum(values, lower), upper))
+
+
 def target_refusal(target: Vector, dim: int) -> Refusal | None:
     """Return why a target for `dim` dimensions must not be sent at all; None if it may be (within limits)."""
     if np.shape(target) != (dim,):
         return Refusal(
             Why.WRONG_SIZE, "a target's shape", np.shape(target), f"({dim},)", problem="is {value}"
         )
-    if not np.isfinite(target).all():
+    # A sum of finite numbers is finite but for overflow, and of so few it is quicker than NumPy.
+    if not math.isfinite(sum(target.tolist())) and not np.isfinite(target).all():
         which = int(np.argmin(np.isfinite(target)))
         return Refusal(Why.NOT_FINITE, "a target", which, problem="is not finite in its dimension {value}")
     return None
@@ -338,6 +352,10 @@ def fastest_stop(room: Vector, step_v: Vector, dt_s: float) -> Vector:
     n step_v <= v' < (n + 1) step_v; n is the largest integer with step_v dt n (n + 1) / 2 <= room.
     """
     endless = np.isinf(room)
-    room = np.where(endless, 0.0, np.maximum(room, 0.0))
+    room = np.maximum(room, 0.0)
+    some = endless.any()
+    if some:
+        room = np.where(endless, 0.0, room)
     n = np.floor((np.sqrt(1.0 + 8.0 * room / (step_v * dt_s)) - 1.0) / 2.0)
-    return np.where(endless, np.inf, (room / dt_s + step_v * n * (n + 1.0) / 2.0) / (n + 1.0))
+    fastest = (room / dt_s + step_v * n * (n + 1.0) / 2.0) / (n + 1.0)
+    return np.where(endless, np.inf, fastest) if some else fastest

@@ -53,12 +53,14 @@ class Tracking:
             turns: where quaternions begin; a measured one has the sign that is near the commands.
             ahead_ns: how much later than a command's time the last of its dimensions is due.
         """
-        self._scale = np.ones(len(step))
+        scale = np.ones(len(step))
         for turn in turns:
-            self._scale[turn : turn + 4] = 2.0  # an angle is twice what a quaternion's elements change by
+            scale[turn : turn + 4] = 2.0  # an angle is twice what a quaternion's elements change by
+        self._scale: list[float] = np.where(step, 0.0, scale).tolist()
         self._ahead_ns = ahead_ns
-        self._config, self._names, self._step = config, tuple(names), step
-        self._commands: deque[tuple[int, Vector]] = deque(maxlen=COMMANDS_KEPT)
+        self._config, self._names = config, tuple(names)
+        # As lists: of so few numbers Python's own arithmetic is many times quicker than NumPy's.
+        self._commands: deque[tuple[int, list[float]]] = deque(maxlen=COMMANDS_KEPT)
         self._judging = False
         self.slowness = 1.0
         self.reset()
@@ -74,7 +76,7 @@ class Tracking:
     def note_command(self, time_ns: int, position: Vector) -> None:
         """Note a command (dim,) and when the robot is to be there."""
         self._judging = True
-        self._commands.append((time_ns, position))
+        self._commands.append((time_ns, position.tolist()))
 
     def note_pose(self, stamp_ns: int, position: Vector) -> None:
         """Compare a measured pose (dim,); one that is not newer than the last, or before any command, says nothing."""
@@ -82,8 +84,8 @@ class Tracking:
             return
         self._stamp_ns = stamp_ns
         away = self._away(stamp_ns, position)
-        worst = int(np.argmax(away))
-        self.error = float(away[worst])
+        worst = int(np.argmax(away))  # the first that is no number, if one is not
+        self.error = away[worst]
         if self.error <= self._config.error:
             self._since_ns = None
             return
@@ -99,14 +101,21 @@ class Tracking:
 
     def near(self, stamp_ns: int, position: Vector) -> bool:
         """Whether a robot measured at a pose (dim,) is where it was last commanded to be, as far as a robot ever is."""
-        return bool(self._commands) and bool((self._away(stamp_ns, position) <= self._config.error).all())
+        return bool(self._commands) and all(
+            away <= self._config.error for away in self._away(stamp_ns, position)
+        )
 
-    def _away(self, stamp_ns: int, position: Vector) -> Vector:
+    def _away(self, stamp_ns: int, position: Vector) -> list[float]:
         """Distance (dim,) of a measured pose from the range of the commands since `lag_s` before it."""
         oldest_ns = stamp_ns - round(self.slowness * self._config.lag_s * NS_PER_S) - self._ahead_ns
         # One at or before the window stays: the robot was between it and the next.
         while len(self._commands) > 1 and self._commands[1][0] <= oldest_ns:
             self._commands.popleft()
-        commanded = np.stack([command for _, command in self._commands])
-        beyond = np.maximum(commanded.min(axis=0) - position, position - commanded.max(axis=0))
-        return np.asarray(np.where(self._step, 0.0, self._scale * np.maximum(beyond, 0.0)))
+        columns = zip(*(command for _, command in self._commands), strict=True)
+        away = []
+        for measured, commanded, scale in zip(position.tolist(), columns, self._scale, strict=True):
+            low, high = min(commanded), max(commanded)
+            away.append(
+                0.0 if low <= measured <= high or not scale else scale * max(low - measured, measured - high)
+            )
+        return away

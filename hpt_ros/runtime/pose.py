@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,15 @@ from hpt_ros.observation import decode, measured_ns
 from hpt_ros.observation.feed import Feed
 from hpt_ros.observation.merge import MergedTrack
 from hpt_ros.observation.track import Sample
+
+
+def _unknown(value: NDArray[Any]) -> bool:
+    """Whether an element is NaN."""
+    return any(map(math.isnan, value.tolist()))  # of so few numbers quicker than NumPy
+
+
+def _joined(values: list[NDArray[Any]]) -> NDArray[Any]:
+    return values[0] if len(values) == 1 else np.concatenate(values)
 
 
 class MeasuredPose:
@@ -83,13 +93,18 @@ class MeasuredPose:
         """
         found = []
         for name, feed in self._feeds.items():
-            known = feed.newest()
             if name == stream:
-                known = (0, value if known is None else np.where(np.isnan(value), known[1], value))
-            if known is None or np.isnan(known[1]).any():
+                pose = value
+                if _unknown(value) and (known := feed.newest()) is not None:
+                    pose = np.where(np.isnan(value), known[1], value)
+            elif (known := feed.newest()) is not None:
+                pose = known[1]
+            else:
                 return None
-            found.append(known[1])
-        return self._embodiment.space.states.control(np.concatenate(found))
+            if _unknown(pose):
+                return None
+            found.append(pose)
+        return self._embodiment.space.states.control(_joined(found))
 
     def newest(self) -> tuple[int, NDArray[np.float64]] | None:
         """Stamp of the oldest of the newest samples, and the control vector (dim,) of the pose; None before that.
@@ -101,7 +116,7 @@ class MeasuredPose:
         known = [(holds, item) for holds, item in found if item is not None]
         if not known or len(known) < len(found):
             return None
-        pose = self._embodiment.space.states.control(np.concatenate([value for _, (_, value) in known]))
+        pose = self._embodiment.space.states.control(_joined([value for _, (_, value) in known]))
         if self.holding:
             return max(stamp_ns for _, (stamp_ns, _) in known), pose
         return min(stamp_ns for holds, (stamp_ns, _) in known if not holds), pose

@@ -110,14 +110,14 @@ def test_when_it_happens_expect_the_next_state_commands_within_limits_and_a_reas
     assert rig.state() is state
     seen: list[tuple[State, Event]] = []
     machine = rig.controller._machine
-    told = machine.event
+    told = machine.handle
 
     def noted(what: Event, reason: Refusal | None = None, fault: Fault | None = None) -> None:
         if (rig.state(), what) in TRANSITIONS:
             seen.append((rig.state(), what))
         told(what, reason, fault)
 
-    monkeypatch.setattr(machine, "event", noted)
+    monkeypatch.setattr(machine, "handle", noted)
     DO[event](rig)
     assert seen[0] == (state, event)
     monkeypatch.undo()
