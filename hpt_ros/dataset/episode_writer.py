@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import LABELS, Feature, features_of, integer_fps
 from hpt_ros.dataset.statistics import FeatureStatistics, vector_statistics
-from hpt_ros.dataset.video import BackgroundWriter
+from hpt_ros.dataset.video import SHARING, SHARING_BYTES, BackgroundWriter, EncoderThread
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.embodiment.messages import surely_finite
 from hpt_ros.errors import Code
 from hpt_ros.modalities import MODALITIES
 from hpt_ros.registry import load_location
@@ -79,11 +81,13 @@ class EpisodeWriter:
         self._videos: dict[str, BackgroundWriter] = {}
         self._files: dict[str, tuple[Path, BinaryIO]] = {}
         fps = integer_fps(embodiment)
+        sharing = _encoder_threads(self._features)
         for name, feature in self._features.items():
             if not feature.in_rows:
                 path = folder / f"{stem}-{feature.stream}.mp4"
                 codes = DepthCodes() if feature.coded else None
-                self._videos[name] = BackgroundWriter(path, fps, feature.shape[0], feature.shape[1], codes)
+                height, width = feature.shape[:2]
+                self._videos[name] = BackgroundWriter(path, fps, height, width, codes, sharing.get(name))
             elif feature.is_large:
                 path = folder / f"{stem}-{feature.stream}.bin"
                 self._files[name] = path, path.open("wb")
@@ -117,10 +121,14 @@ class EpisodeWriter:
             file.close()
             path.unlink(missing_ok=True)
 
+    def end(self) -> None:
+        """Say that no tick comes any more: the encoders go on by themselves until `finish` is called."""
+        for video in self._videos.values():
+            video.end()
+
     def finish(self) -> EpisodeData:
         """Finish segments and files and return the episode; it must have at least one tick."""
-        for video in self._videos.values():
-            video.end()  # all at once; meanwhile the vectors are counted
+        self.end()  # meanwhile the vectors are counted
         for _, file in self._files.values():
             file.close()
         vectors = {name: np.stack(values) for name, values in self._vectors.items()}
@@ -144,6 +152,17 @@ class EpisodeWriter:
         )
 
 
+def _encoder_threads(features: Mapping[str, Feature]) -> dict[str, EncoderThread]:
+    """Return the threads that small views share; each other view makes one of its own."""
+    small = [
+        name
+        for name, feature in features.items()
+        if not feature.in_rows and not feature.coded and math.prod(feature.shape) <= SHARING_BYTES
+    ]
+    groups = [small[first : first + SHARING] for first in range(0, len(small), SHARING)]
+    return {name: thread for group in groups for thread in [EncoderThread(len(group))] for name in group}
+
+
 def open_array(path: Path, feature: Feature, length: int) -> NDArray[Any]:
     """Return a large array of an episode, (length, *shape), memory-mapped."""
     values: NDArray[Any] = np.memmap(path, dtype=feature.dtype, mode="r", shape=(length, *feature.shape))
@@ -157,7 +176,7 @@ def _check(name: str, feature: Feature, value: NDArray[Any] | None) -> None:
             Code.WRONG_SHAPE, f"feature {name!r} of a tick", got, problem="has shape {value}",
             expected=str(feature.shape), remedy="pass what the embodiment file specifies",
         )  # fmt: skip
-    if feature.dtype == "float32":
+    if feature.dtype == "float32" and not surely_finite(value):
         with np.errstate(over="ignore"):
             good = np.isfinite(np.asarray(value, dtype=np.float32))
         if not good.all():

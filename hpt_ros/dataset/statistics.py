@@ -55,9 +55,7 @@ def vector_statistics(values: NDArray[Any]) -> FeatureStatistics:
         "std": rows.std(axis=0),
         "count": np.array([len(rows)]),
     }
-    for key, quantile in QUANTILES.items():
-        result[key] = np.quantile(rows, quantile, axis=0)
-    return result
+    return result | dict(zip(QUANTILES, np.quantile(rows, list(QUANTILES.values()), axis=0), strict=True))
 
 
 @dataclass

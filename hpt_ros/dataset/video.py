@@ -71,6 +71,9 @@ LEAST_CODED_PX = 16  # x265 takes no smaller images
 # What waits for an encoder's thread: enough for uneven reading, little enough to stay small. Small frames are handed
 # over several at a time, since waking a thread takes as long as coding one.
 AHEAD, TOGETHER_BYTES = 8, 1 << 18
+# Two views of frames as small as these share a thread: coding both takes no longer than reading what is between two
+# ticks, and a second thread would only take the reader's time on a machine of two cores.
+SHARING, SHARING_BYTES = 2, 1 << 16
 
 
 class SegmentWriter:
@@ -116,16 +119,55 @@ class SegmentWriter:
         self.path.unlink(missing_ok=True)
 
 
-class BackgroundWriter:
-    """A `SegmentWriter` in a thread of its own, so that encoding goes on while the next images are read.
+class EncoderThread:
+    """A thread that encodes what `BackgroundWriter`s hand over; it ends when all of them have ended.
 
-    FFmpeg lets other threads of Python run while it works. The bytes are the same; at most `AHEAD` frames wait, or as
-    many times `TOGETHER_BYTES` of smaller ones. The thread counts what the images' statistics need as well; they are
-    complete after `close`. With `codes`, its frames are depth, and their statistics those of what will be read back.
+    FFmpeg lets other threads of Python run while it works.
+
+    Args:
+        writers: how many there are.
+    """
+
+    def __init__(self, writers: int = 1) -> None:
+        self._left = writers
+        self._queue: queue.Queue[tuple[BackgroundWriter, list[NDArray[Any]] | None]] = queue.Queue(
+            AHEAD * writers
+        )
+        self._thread = threading.Thread(target=self._run, name="hpt-encoder", daemon=True)
+        self._thread.start()
+
+    def put(self, writer: BackgroundWriter, frames: list[NDArray[Any]] | None) -> None:
+        """Hand over frames, or None behind the last of a writer; waits while too many are there."""
+        self._queue.put((writer, frames))
+
+    def leave(self) -> None:
+        """Wait for the thread's end, if all writers have finished."""
+        if not self._left:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while self._left:
+            writer, frames = self._queue.get()
+            self._left -= frames is None
+            writer.work(frames)
+
+
+class BackgroundWriter:
+    """A `SegmentWriter` in another thread, so that encoding goes on while the next images are read.
+
+    The bytes are the same; at most `AHEAD` frames wait, or as many times `TOGETHER_BYTES` of smaller ones. The thread
+    counts what the images' statistics need as well; they are complete after `close`. With `codes`, its frames are
+    depth, and their statistics those of what will be read back.
     """
 
     def __init__(
-        self, path: Path, fps: int, height: int, width: int, codes: DepthCodes | None = None
+        self,
+        path: Path,
+        fps: int,
+        height: int,
+        width: int,
+        codes: DepthCodes | None = None,
+        thread: EncoderThread | None = None,
     ) -> None:
         self.path = path
         self.statistics: ImageStatistics | DepthStatistics = (
@@ -135,11 +177,10 @@ class BackgroundWriter:
         self._segment = SegmentWriter(path, fps, height, width, COLOUR if codes is None else DEPTH)
         self._together = max(1, TOGETHER_BYTES // (height * width * (3 if codes is None else 2)))
         self._waiting: list[NDArray[Any]] = []
-        self._queue: queue.Queue[list[NDArray[Any]] | None] = queue.Queue(AHEAD)
         self._error: BaseException | None = None
         self._ended = self._aborted = False
-        self._thread = threading.Thread(target=self._run, name="hpt-encoder", daemon=True)
-        self._thread.start()
+        self._finished = threading.Event()
+        self._thread = thread or EncoderThread()
 
     def add(self, pixels: NDArray[Any]) -> None:
         """Hand over the next frame, which must not change any more: uint8 RGB (height, width, 3), or uint16 mm.
@@ -155,50 +196,50 @@ class BackgroundWriter:
     def end(self) -> None:
         """Say that no frame comes any more, without waiting until the file is finished; `close` must follow."""
         self._hand_over()
-        self._stop()
+        if not self._ended:
+            self._ended = True
+            self._thread.put(self, None)
 
     def close(self) -> None:
         """Wait until the file is finished; raises what encoding raised."""
         self.end()
-        self._thread.join()
+        self._finished.wait()
+        self._thread.leave()
         if self._error is not None:
             raise self._error
 
     def abort(self) -> None:
         """Stop and delete the file; may be called after `close` as well."""
         self._aborted = True
-        self._stop()
-        self._thread.join()
+        self._waiting = []
+        self.end()
+        self._finished.wait()
+        self._thread.leave()
         self._segment.abort()
-
-    def _stop(self) -> None:
-        if not self._ended:
-            self._ended = True
-            self._queue.put(None)
 
     def _hand_over(self) -> None:
         if self._waiting:
-            self._queue.put(self._waiting)
+            self._thread.put(self, self._waiting)
             self._waiting = []
 
-    def _run(self) -> None:
-        while (waiting := self._queue.get()) is not None:
-            if self._error is None and not self._aborted:
-                self._work(waiting)
-        if self._error is None and not self._aborted:
-            try:
-                self._segment.close()
-            except BaseException as error:
-                self._error = error
-
-    def _work(self, waiting: list[NDArray[Any]]) -> None:
+    def work(self, frames: list[NDArray[Any]] | None) -> None:
+        """Encode frames, or finish the file; in the thread, where nothing may be raised."""
         try:
-            frames, counted = zip(*map(self._prepare, waiting), strict=True)
-            for frame in frames:
-                self._segment.add(frame)
-            self.statistics.add(*counted)
-        except BaseException as error:  # raised in the caller's thread; the rest is only taken off the queue
+            if self._error is None and not self._aborted:
+                if frames is None:
+                    self._segment.close()
+                else:
+                    self._encode(frames)
+        except BaseException as error:  # raised in the caller's thread; what else comes is left out
             self._error = error
+        if frames is None:
+            self._finished.set()
+
+    def _encode(self, frames: list[NDArray[Any]]) -> None:
+        encoded, counted = zip(*map(self._prepare, frames), strict=True)
+        for frame in encoded:
+            self._segment.add(frame)
+        self.statistics.add(*counted)
 
     def _prepare(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return what is encoded, and what will be read back, but for the loss of colour video."""

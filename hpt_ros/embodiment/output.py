@@ -177,6 +177,12 @@ class Output:
         """The joints as messages name them, in the order of `names`."""
         return tuple(name.removeprefix(self.prefix) for name in self.names)
 
+    @cached_property
+    def described(self) -> str:
+        """Its commands, as errors name them."""
+        named = "action" if self.name == SINGLE else f"command {self.name!r}"
+        return f"the {named} (topic {self.recorded_as.topic})"
+
     @property
     def command(self) -> CommandType:
         """What its messages or goals are."""

@@ -113,6 +113,11 @@ class Stream:
         return replace(self, joints=joints, continuous=continuous, holds=holds)
 
     @cached_property
+    def described(self) -> str:
+        """The stream, as errors name it; each message is decoded with it at hand."""
+        return f"stream {self.name!r} (topic {self.topic})"
+
+    @cached_property
     def message_joints(self) -> tuple[str, ...]:
         """The joints as messages name them, in the order of `joints`."""
         return tuple(name.removeprefix(self.prefix) for name in self.joints)

@@ -105,8 +105,11 @@ class ObservationBuffer:
         Raises:
             HptError: no such stream, or an array of the wrong shape.
         """
-        feed = self._feed(stream_name)
+        return self._push(self._feed(stream_name), stamp_ns, arrival_ns, value)
+
+    def _push(self, feed: Feed, stamp_ns: int, arrival_ns: int, value: Value) -> Refusal | None:
         check_sample(feed, value)
+        stream_name = feed.stream.name
         restart = self._advance(arrival_ns)
         if restart is None and stamp_ns < feed.newest_stamp_ns - self._back_ns:
             back_s = seconds(feed.newest_stamp_ns - stamp_ns)
@@ -114,7 +117,8 @@ class ObservationBuffer:
             restart = Refusal(Restart.STAMPS, stamps, back_s, problem=f"went back by {back_s:.3f} s")
             self._jump(restart)
             self._advance(arrival_ns)
-        feed = self._feed(stream_name)
+        if restart is not None:
+            feed = self._feeds[stream_name]
         feed.insert(Sample(stamp_ns, self._now_ns, value))
         return restart
 
@@ -135,7 +139,8 @@ class ObservationBuffer:
         Raises:
             DecodeError: the message does not fit the embodiment file.
         """
-        stream = self._feed(stream_name).stream
+        feed = self._feed(stream_name)
+        stream = feed.stream
         stamp = measured_ns(stream, message, arrival_ns)
         deferred = stream.message_type.decoded_late and (defer or is_video(stream, message))
         try:
@@ -144,7 +149,7 @@ class ObservationBuffer:
             restart = self._advance(arrival_ns)
             self._feed(stream_name).refused = error.refusal
             return restart
-        return self.push(stream_name, stamp, arrival_ns, value)
+        return self._push(feed, stamp, arrival_ns, value)
 
     def take(self, stream_name: str, message: Any) -> Callable[[], NDArray[Any]]:
         """What gives the sample of a costly message, for `push`; messages of a video in order and none left out.
@@ -205,8 +210,11 @@ class ObservationBuffer:
         """
         return self._feed(stream_name).newest()
 
-    def refused(self) -> dict[str, Refusal]:
-        """Streams whose newest message did not count, and why."""
+    def refused(self, stream_name: str = "") -> dict[str, Refusal]:
+        """Streams whose newest message did not count, and why; of all streams or one."""
+        if stream_name:
+            why = self._feeds[stream_name].refused
+            return {} if why is None else {stream_name: why}
         return {name: feed.refused for name, feed in self._feeds.items() if feed.refused is not None}
 
     def reset(self, reason: str = "reset") -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from hpt_ros.embodiment import Output
 from hpt_ros.embodiment.message_types import MESSAGE_TYPES, Decoded, require_frame
 from hpt_ros.embodiment.messages import InvalidSampleError
-from hpt_ros.embodiment.output import SINGLE
 from hpt_ros.embodiment.streams import BY_ARRIVAL
 from hpt_ros.errors import Code
 
@@ -34,12 +33,10 @@ def decode_command(output: Output, message: Any, arrival_ns: int) -> Decoded:
         InvalidSampleError: a value is not finite, a quaternion is zero, or the message commands nothing: no joints, no
             points, as a teleoperator sends it to stop.
     """
-    named = "action" if output.name == SINGLE else f"command {output.name!r}"
-    recorded = output.recorded_as
-    type_ = MESSAGE_TYPES[recorded.type] if output.is_action else output.message_type
+    type_ = MESSAGE_TYPES[output.recorded_as.type] if output.is_action else output.message_type
     assert type_.command is not None  # the schema saw to it
     assert type_.command.decode is not None  # an action is recorded as a message
-    where = f"the {named} (topic {recorded.topic})"
+    where = output.described
     if type_.empty(message):
         raise InvalidSampleError(
             Code.EMPTY, where, problem="has a message that commands nothing, which does not count"

@@ -22,4 +22,5 @@ def measured_ns(stream: Stream, message: Any, arrival_ns: int) -> int:
         arrival_ns: arrival (live) or log time (bag).
     """
     stamp = None if stream.time == BY_ARRIVAL else stream.message_type.stamp_ns(message)
-    return (stamp or arrival_ns) + round(stream.stamp_offset_s * NS_PER_S)
+    measured = stamp or arrival_ns
+    return measured + round(stream.stamp_offset_s * NS_PER_S) if stream.stamp_offset_s else measured

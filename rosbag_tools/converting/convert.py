@@ -9,35 +9,32 @@ tick) and the few pictures that wait for their tick, whatever the bag's length.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from hpt_ros.dataset import DatasetWriter
 from hpt_ros.dataset.append import ExistingDataset, open_existing
-from hpt_ros.dataset.conversion_report import EpisodeReport, Report
+from hpt_ros.dataset.conversion_report import Report
 from hpt_ros.dataset.selection import check_known
 from hpt_ros.dataset.writer import check_place
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError, counted
-from hpt_ros.observation import DecodeError, decode_on_one_thread
-from hpt_ros.observation.track import seconds
+from hpt_ros.observation import DecodeError
 from rosbag_tools.converting.checking import Job, check_bags
-from rosbag_tools.converting.memory import reuse_freed_memory
+from rosbag_tools.converting.one_bag import Begun, begin_bag, convert_bag
 from rosbag_tools.converting.options import Options
 from rosbag_tools.converting.process_pool import run_in_processes
-from rosbag_tools.converting.progress import Progress, Watch, report_done, share_progress
+from rosbag_tools.converting.progress import Progress, Watch, share_progress
 from rosbag_tools.converting.ray_pool import run_on_ray
-from rosbag_tools.converting.resample import next_positions
 from rosbag_tools.converting.resume import Converted, convert_once, find_resume_folder, key_of
-from rosbag_tools.converting.rows import rows_of
-from rosbag_tools.converting.segmentation import Spans, minimum_ticks
+from rosbag_tools.converting.segmentation import minimum_ticks
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.finding import find_bags
-from rosbag_tools.reading.reader import Bag
 
 __all__ = ["NO_EPISODE", "Options", "convert", "convert_bag", "convert_or_take"]
 
@@ -99,8 +96,8 @@ def convert(
     ) as writer:
         before, met = writer.episodes, 0
         watch = Watch({job.number: job.length_s for job in jobs}, say)
-        with watch.looking():
-            for job, outcome in _run(jobs, writer.segments, chosen, watch):
+        with watch.looking(), contextlib.closing(_run(jobs, writer.segments, chosen, watch)) as running:
+            for job, outcome in running:
                 if (converted := _result(job, outcome, report)) is not None:
                     met = _append(writer, job, converted, report, met)
                 watch.count_finished()
@@ -178,58 +175,46 @@ def _key(job: Job) -> str:
     return key_of(job.path, repr(chosen), job.embodiment.to_yaml(), *others)
 
 
-def convert_bag(job: Job, folder: Path) -> Converted:
-    """Convert one bag; video segments go into `folder`.
-
-    Raises:
-        BagError, DecodeError: the bag's data is bad.
-    """
-    decode_on_one_thread()  # bags are converted side by side
-    reuse_freed_memory()
-    result = Converted()
-    earlier_s = 0.0
-    with Bag.open(job.path, recover=job.options.recover, beside=job.options.beside) as bag:
-        for number, episode in enumerate(job.episodes):
-            options = job.options
-            task = options.task or episode.task or job.embodiment.task
-            entry = EpisodeReport(
-                str(job.path), job.identity, episode.episode_id, task, episode.operator, episode.outcome
-            )
-            left_out = episode.left_out(keep_failures=options.keep_failures)
-            entry.left_out = None if left_out is None else left_out.value
-            result.reports.append(entry)
-            if not entry.left_out:
-                stem = f"{job.number:06d}-{number:04d}"
-                spans = Spans(
-                    folder, stem, job.embodiment, entry,
-                    task=task, forced_task=options.task, longest_rest_s=options.longest_rest_s,
-                    coded=options.depth == "video",
-                )  # fmt: skip
-                rows = rows_of(bag, job.embodiment, episode, entry, options)
-                if options.action_source == "state":
-                    rows = next_positions(job.embodiment, rows)
-                try:
-                    for row in rows:
-                        spans.add(row)
-                        report_done(job.number, earlier_s + seconds(row.tick.stamp_ns - episode.start_ns))
-                    result.episodes += spans.finish()
-                except BaseException:
-                    spans.abort()
-                    raise
-            earlier_s += seconds(episode.end_ns - episode.start_ns)
-    return result
-
-
 def _run(
     jobs: Sequence[Job], folder: Path, options: Options, watch: Watch
-) -> Iterator[tuple[Job, Callable[[], Converted]]]:
+) -> Generator[tuple[Job, Callable[[], Converted]], None, None]:
     """Each job and how to get its result, in the order of the jobs."""
     work = functools.partial(convert_or_take, folder=folder.resolve())
+    if (options.workers <= 1 or len(jobs) == 1) and not (options.ray or options.resume):
+        yield from _run_here(jobs, folder.resolve())
+        return
     if options.ray:
         yield from run_on_ray(work, jobs, options.ray)
         return
     prepare = functools.partial(share_progress, watch.done_s)
     yield from run_in_processes(work, jobs, options.workers, prepare)
+
+
+def _run_here(jobs: Sequence[Job], folder: Path) -> Iterator[tuple[Job, Callable[[], Converted]]]:
+    """The same in this process: encoders have the last images of a bag while the next one is read already."""
+    before: tuple[Job, Begun | HptError] | None = None
+    try:
+        for job in jobs:
+            begun: Begun | HptError
+            try:
+                begun = begin_bag(job, folder)
+            except HptError as error:  # when its turn has come
+                begun = error
+            if before is not None:
+                yield before[0], functools.partial(_finish, before[1])
+            before = job, begun
+        if before is not None:
+            last, before = before, None
+            yield last[0], functools.partial(_finish, last[1])
+    finally:
+        if before is not None and isinstance(before[1], Begun):
+            before[1].abort()
+
+
+def _finish(begun: Begun | HptError) -> Converted:
+    if isinstance(begun, HptError):
+        raise begun
+    return begun.finish()
 
 
 def _result(job: Job, outcome: Callable[[], Converted], report: Report) -> Converted | None:

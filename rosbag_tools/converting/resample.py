@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -140,7 +140,9 @@ class Resampler:
             DecodeError: the message does not fit the embodiment file, as more before it than did, by `MOST_ODD`.
         """
         resets = self._buffer.resets
-        self._waiting.extend(self._buffer.ticks_ready(log_ns))
+        if ticks := self._buffer.ticks_ready(log_ns):
+            self._waiting.extend(ticks)
+            self._note_refused(self._buffer.refused())  # some messages are decoded for a tick only
         if self._plans:
             self._follow_plans(log_ns)
         rows = self._flush() if self._buffer.resets != resets else []
@@ -163,8 +165,10 @@ class Resampler:
             self._fitting[name] += 1
             if restart is not None:
                 rows += self._flush()
-            self.refused.update({of: str(why) for of, why in self._buffer.refused().items()})
-            self._look_at_turns(name)
+            if why := self._buffer.refused(name):
+                self._note_refused(why)
+            if name in self._angles:
+                self._look_at_turns(name)
             if self._standing:
                 self._push_measured(name, message, log_ns)
         if topic in self._outputs:
@@ -191,6 +195,9 @@ class Resampler:
                 raise error
         self._waiting.extend(self._buffer.ticks_ready())
         return self._flush()
+
+    def _note_refused(self, refused: Mapping[str, Refusal]) -> None:
+        self.refused.update({name: str(why) for name, why in refused.items()})
 
     def _look_at_odd(self, name: str, error: DecodeError) -> None:
         """Note a message that does not fit the file: it does not count if others do, and else is the file's fault."""
@@ -225,9 +232,8 @@ class Resampler:
 
     def _look_at_turns(self, name: str) -> None:
         """Note that an angle jumped from one end to the other: its joint turns without end, and nobody said so."""
-        names = self._angles.get(name)
-        if names is not None and (newest := self._buffer.newest(name)) is not None:
-            self._note_turns(name, newest[1], names)
+        if (newest := self._buffer.newest(name)) is not None:
+            self._note_turns(name, newest[1], self._angles[name])
 
     def _note_turns(self, source: str, vector: NDArray[np.float64], names: Sequence[str]) -> None:
         values, before = vector.tolist(), self._before.get(source)

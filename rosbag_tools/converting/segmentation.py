@@ -85,9 +85,10 @@ class Spans:
         self._task = ""
         self._held: list[Row] = []
         self._writer: EpisodeWriter | None = None
-        self._ticks = 0
+        self._count = self._ticks = 0
         self._start_ns = 0
         self._done: list[EpisodeData] = []
+        self._ended: EpisodeWriter | None = None  # its encoders may still be at work
 
     def add(self, row: Row) -> None:
         """Take the next row."""
@@ -117,16 +118,27 @@ class Spans:
             self._still(self._rest, row)
         self._last = row
 
-    def finish(self) -> list[EpisodeData]:
-        """End the last span and return those that were kept."""
+    def end(self) -> None:
+        """End the last span: no row comes any more, and encoders go on by themselves."""
         self._end()
+
+    def finish(self) -> list[EpisodeData]:
+        """End the last span, wait for the encoders and return the spans that were kept."""
+        self._end()
+        self._finish_ended()
         return self._done
 
     def abort(self) -> None:
-        """Delete what was written of the span that is not finished."""
-        if self._writer is not None:
-            self._writer.abort()
-            self._writer = None
+        """Delete what was written of spans that are not finished."""
+        for writer in (self._writer, self._ended):
+            if writer is not None:
+                writer.abort()
+        self._writer = self._ended = None
+
+    def _finish_ended(self) -> None:
+        if self._ended is not None:
+            self._done.append(self._ended.finish())
+            self._ended = None
 
     def _motion(self, row: Row) -> None:
         if self._rest is not None:
@@ -169,7 +181,8 @@ class Spans:
             return
         self._held.append(row)
         if len(self._held) == self._minimum:
-            stem = f"{self._stem}-{len(self._done):04d}"
+            stem = f"{self._stem}-{self._count:04d}"
+            self._count += 1
             self._writer = EpisodeWriter(self._folder, stem, self._embodiment, self._task, coded=self._coded)
             for held in self._held:
                 self._write(self._writer, held)
@@ -177,7 +190,9 @@ class Spans:
 
     def _close(self) -> None:
         if self._writer is not None:
-            self._done.append(self._writer.finish())
+            self._writer.end()
+            self._finish_ended()  # an encoder has much memory: no more than two spans have theirs
+            self._ended = self._writer
             self._entry.kept += self._ticks
         else:
             self._entry.too_short += self._ticks

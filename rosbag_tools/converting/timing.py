@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from hpt_ros.embodiment import Embodiment, Output, Stream
+from hpt_ros.embodiment.messages import header_stamp_ns
 from hpt_ros.embodiment.streams import BY_ARRIVAL, BY_STAMP
 from hpt_ros.errors import Code
-from hpt_ros.observation import stamp_ns
 from hpt_ros.observation.track import nanoseconds, seconds
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.inspection import AHEAD_S, CLOCK_OFF_S, CLOCKS_APART_S, COARSE_RATIO
@@ -139,25 +139,28 @@ class ClockCheck:
         Raises:
             BagError: enough of `topics` were seen, with stamps of another clock.
         """
-        topic, stamp = message.topic, stamp_ns(message.content, 0)
+        topic, log_ns, content = message
+        stamp = header_stamp_ns(content)
         if topic not in self._delays:
             self._delays[topic], self._stamps[topic] = array("q"), array("q")
-        delays = self._delays[topic]
         if stamp:  # 0 says "now"
-            delays.append(message.log_ns - stamp)
+            self._delays[topic].append(log_ns - stamp)
             self._stamps[topic].append(stamp)
-        self._count += 1
-        if not self._compared and (
-            self._count >= MOST_WAIT
-            or (len(delays) == ENOUGH and all(len(self._delays.get(topic, ())) >= ENOUGH for topic in topics))
-        ):
-            self._compared = True
-            self.compare()
-        odd = bool(stamp) and abs(message.log_ns - stamp) > _CLOCKS_APART_NS
-        if odd and not by_arrival(self.robot, topic):
+        if not self._compared:
+            self._compare_once(topic, topics)
+        if stamp and abs(log_ns - stamp) > _CLOCKS_APART_NS and not by_arrival(self.robot, topic):
             self.odd[topic] += 1
             return False
         return True
+
+    def _compare_once(self, topic: str, topics: Collection[str]) -> None:
+        self._count += 1
+        if self._count >= MOST_WAIT or (
+            len(self._delays[topic]) == ENOUGH
+            and all(len(self._delays.get(name, ())) >= ENOUGH for name in topics)
+        ):
+            self._compared = True
+            self.compare()
 
     def notes(self) -> dict[str, str]:
         """What is odd about the stamps of each stream, in words; of those that are not, nothing.

@@ -37,20 +37,21 @@ class Layout:
     """One layout of a type's messages.
 
     Attributes:
-        fixed: begin, end and content of all bytes that are of no number.
+        fixed: all bytes that are of no number, stretch by stretch.
+        unpack: what gives those of a message.
         make: makes a message of its bytes from `start` on.
         start: 0, or where the body begins, so that arrays in a copy of it are aligned as the library's are.
     """
 
-    fixed: tuple[tuple[int, int, bytes], ...]
+    fixed: tuple[bytes, ...]
+    unpack: Callable[[Any], tuple[Any, ...]]
     make: Maker
     start: int
 
     def read(self, data: Any) -> Any:
         """Return the message, None if it has another layout; it must be as long as the one that this was learned of."""
-        for begin, end, content in self.fixed:
-            if data[begin:end] != content:
-                return None
+        if self.unpack(data) != self.fixed:
+            return None
         return self.make(data[self.start :] if self.start else data)
 
 
@@ -113,12 +114,12 @@ def _learn(store: Typestore, name: str, data: bytes) -> Layout | None:
     )
     start = _HEAD_BYTES if aligned else 0
     make = _maker(store, name, store.deserialize_cdr(data, name), iter([begin - start for begin, _ in spans]))
-    fixed, at = [], 0
+    form, at = "<", 0
     for begin, end in [*spans, (len(data), len(data))]:
-        if at < begin:
-            fixed.append((at, begin, data[at:begin]))
+        form += f"{begin - at}s{end - begin}x"
         at = end
-    layout = Layout(tuple(fixed), make, start)
+    unpack = Struct(form).unpack
+    layout = Layout(unpack(data), unpack, make, start)
     ones = bytearray(data)
     for begin, end in spans:
         ones[begin:end] = b"\x01" * (end - begin)
@@ -162,63 +163,67 @@ def _numbers_in(store: Typestore, owner: Any, key: Any, kind: Any) -> Iterator[_
 
 
 def _maker(store: Typestore, name: str, message: Any, places: Iterator[int]) -> Maker:
-    """Return what makes a message of bytes, of one like it and the places of its numbers."""
+    """Return what makes a message of bytes, of one like it and the places of its numbers.
+
+    It is one expression, as the library's own readers are code that is made: a call for each field would take as long
+    as all of what they do. It has names of its own alone, no text of a bag.
+    """
+    known: dict[str, Any] = {"array": np.frombuffer}
+    source = _expression(store, name, message, places, known)
+    made: Maker = eval(f"lambda data: {source}", known)  # noqa: S307
+    return made
+
+
+def _expression(
+    store: Typestore, name: str, message: Any, places: Iterator[int], known: dict[str, Any]
+) -> str:
+    """Return the expression of an object; what it needs by name goes into `known`."""
     definition = store.get_msgdef(name)
-    cls: Any = definition.cls
-    kinds = [kind for _, kind in definition.fields]
     values = [getattr(message, key) for key, _ in definition.fields]
+    kinds = [kind for _, kind in definition.fields]
     if kinds and all(
         kind[0] == Nodetype.BASE and not isinstance(value, str)
         for kind, value in zip(kinds, values, strict=True)
     ):
-        return _flat(cls, [_struct(kind) for kind in kinds], [next(places) for _ in kinds])
-    parts = [
-        (index, part)
-        for index, (kind, value) in enumerate(zip(kinds, values, strict=True))
-        if (part := _maker_of(store, value, kind, places)) is not None
-    ]
-
-    def make(data: Any) -> Any:
-        found = values.copy()
-        for index, part in parts:
-            found[index] = part(data)
-        return cls(*found)
-
-    return make
+        found = f"*{_flat([_struct(kind) for kind in kinds], [next(places) for _ in kinds], known)}"
+    else:
+        pairs = zip(values, kinds, strict=True)
+        found = ", ".join(_field(store, value, kind, places, known) for value, kind in pairs)
+    return f"{_name(known, definition.cls)}({found})"
 
 
-def _flat(cls: Any, structs: Sequence[Struct], places: Sequence[int]) -> Maker:
-    """Return what makes an object of single numbers, such as a time or a quaternion."""
+def _flat(structs: Sequence[Struct], places: Sequence[int], known: dict[str, Any]) -> str:
+    """Return the expression of the numbers of an object that has no other fields, such as a time or a quaternion."""
     gaps = [
         then - place - struct.size for struct, place, then in zip(structs, places, places[1:], strict=False)
     ]
     formats = [struct.format.removeprefix("<") for struct in structs]
-    unpack = Struct(
-        "<" + "".join(f"{form}{gap}x" for form, gap in zip(formats, [*gaps, 0], strict=True))
-    ).unpack_from
-    first = places[0]
-    return lambda data: cls(*unpack(data, first))
+    whole = Struct("<" + "".join(f"{form}{gap}x" for form, gap in zip(formats, [*gaps, 0], strict=True)))
+    return f"{_name(known, whole.unpack_from)}(data, {places[0]})"
 
 
-def _maker_of(store: Typestore, value: Any, kind: Any, places: Iterator[int]) -> Maker | None:
-    """Return the same for a field; None if it is the same in all messages, and cannot be changed in one of them."""
+def _field(store: Typestore, value: Any, kind: Any, places: Iterator[int], known: dict[str, Any]) -> str:
+    """Return the expression of a field; what is the same in all messages is one object, if nobody can change it."""
     node, detail = kind
     if node == Nodetype.NAME:
-        return _maker(store, detail, value, places)
+        return _expression(store, detail, value, places, known)
     if isinstance(value, np.ndarray):
         if not value.size:
-            return None
-        dtype, count, at = value.dtype, value.size, next(places)
-        return lambda data: np.frombuffer(data, dtype, count, at)
+            return _name(known, value)
+        return f"array(data, {_name(known, value.dtype)}, {value.size}, {next(places)})"
     if node == Nodetype.BASE:
         if isinstance(value, str):
-            return None
-        unpack, place = _struct(kind).unpack_from, next(places)
-        return lambda data: unpack(data, place)[0]
-    parts = [part for item in value if (part := _maker_of(store, item, detail[0], places)) is not None]
-    if len(parts) < len(value):  # texts
-        return lambda data: value.copy()
-    return lambda data: [part(data) for part in parts]
+            return _name(known, value)
+        return f"{_name(known, _struct(kind).unpack_from)}(data, {next(places)})[0]"
+    if all(isinstance(item, str) for item in value):
+        return f"{_name(known, value)}.copy()"
+    return f"[{', '.join(_field(store, item, detail[0], places, known) for item in value)}]"
+
+
+def _name(known: dict[str, Any], value: Any) -> str:
+    name = f"value_{len(known)}"
+    known[name] = value
+    return name
 
 
 def _struct(kind: Any) -> Struct:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,9 +75,11 @@ class MessageType:
     def __post_init__(self) -> None:
         object.__setattr__(self, "layouts", LearnedLayouts(self.store, self.name))
 
-    def deserialize(self, data: Any) -> Any:
-        """A message out of its bytes; raises whatever the parser raises."""
-        return self.store.deserialize_ros1(data, self.name) if self.ros1 else self.layouts.deserialize(data)
+    def reader(self) -> Callable[[Any], Any]:
+        """What makes a message out of its bytes, and raises whatever the parser raises."""
+        if self.ros1:
+            return functools.partial(self.store.deserialize_ros1, typename=self.name)
+        return self.layouts.deserialize
 
     def stamp_ns(self, data: Any) -> int | None:
         """The header's stamp; None without a header, and for a stamp of 0, which says "now".

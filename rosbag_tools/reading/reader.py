@@ -24,7 +24,14 @@ from rosbag_tools.errors import BagError, DamagedMessageError
 from rosbag_tools.reading.bag_files import Joined
 from rosbag_tools.reading.channels import Channel
 from rosbag_tools.reading.message_types import MessageType, UnreadableTypeError, message_type
-from rosbag_tools.reading.opening import one_sentence, opened, require_other, require_time, short
+from rosbag_tools.reading.opening import (
+    NEWEST_LOG_NS,
+    one_sentence,
+    opened,
+    require_other,
+    require_time,
+    short,
+)
 from rosbag_tools.reading.set_back import SetBack, find_set_backs
 from rosbag_tools.reading.storage import Storage
 
@@ -237,17 +244,19 @@ class Bag:
                     Code.UNREADABLE, f"bag {str(self.path)!r}", name,
                     problem=f"has the topic {name!r}, which cannot be read: {reason}",
                 )  # fmt: skip
-        types = {
-            channel: message_type(channel) for name in topics for channel in self._channels.get(name, ())
+        readers = {
+            channel: message_type(channel).reader()
+            for name in topics
+            for channel in self._channels.get(name, ())
         }
-        if not types:
+        if not readers:
             return
         everything = (start_ns is None or start_ns <= self.start_ns) and (
             stop_ns is None or stop_ns > self.end_ns
         )
-        for channel, log_ns, data in self._raw(list(types), start_ns, stop_ns, counted=everything):
+        for channel, log_ns, data in self._raw(list(readers), start_ns, stop_ns, counted=everything):
             try:
-                content = types[channel].deserialize(data)
+                content = readers[channel](data)
             except Exception as error:  # struct, index, unicode errors and others, on damaged bytes
                 raise DamagedMessageError(
                     Code.DAMAGED, f"bag {str(self.path)!r}", channel.topic[:100],
@@ -305,7 +314,8 @@ class Bag:
             start_ns = 1
         with one_sentence(self.path):
             for entry in self._files.messages(channels, start_ns, stop_ns):
-                require_time(self.path, entry[1])
+                if not 0 <= entry[1] <= NEWEST_LOG_NS:
+                    require_time(self.path, entry[1])  # raises
                 count += 1
                 yield entry
         # Damaged bytes can look like records of unknown kind, which a reader must skip: only the count tells.

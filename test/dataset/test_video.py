@@ -16,7 +16,7 @@ import pytest
 
 from hpt_ros.dataset import DatasetWriter
 from hpt_ros.dataset.statistics import ImageStatistics
-from hpt_ros.dataset.video import AHEAD, BackgroundWriter, SegmentWriter
+from hpt_ros.dataset.video import AHEAD, BackgroundWriter, EncoderThread, SegmentWriter
 
 
 def frames(count=3 * AHEAD):
@@ -82,12 +82,33 @@ def test_when_the_end_is_said_first_expect_the_file_as_ever_or_none(tmp_path, gi
             assert sum(1 for _ in container.decode(video=0)) == 3 * AHEAD
 
 
+def test_writers_that_share_a_thread_give_the_same_bytes_and_one_error_is_one_writers(tmp_path):
+    thread = EncoderThread(3)
+    writers = [BackgroundWriter(tmp_path / f"{name}.mp4", 10, 16, 24, thread=thread) for name in "abc"]
+    assert len(encoders()) == 1
+    plain = SegmentWriter(tmp_path / "plain.mp4", 10, 16, 24)
+    for frame in frames(500):
+        plain.add(frame)
+        for writer in writers[:2]:
+            writer.add(frame)
+    writers[2].add(np.zeros((16, 24), np.uint8))
+    plain.close()
+    writers[0].close()
+    writers[1].abort()
+    with pytest.raises(ValueError, match="numpy array"):
+        writers[2].close()
+    writers[2].abort()
+    assert not encoders()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "plain.mp4"]
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "plain.mp4").read_bytes()
+
+
 def test_when_an_episode_is_given_up_expect_no_thread_and_no_file(robot, tmp_path):
     with DatasetWriter(tmp_path / "d", robot.embodiment) as writer:
         episode = writer.episode("t")
         images = {f"observation.images.{name}": np.zeros((16, 24, 3), np.uint8) for name in ("left", "right")}
         episode.add({**images, "observation.state": np.zeros(4), "action": np.zeros(2)})
-        assert len(encoders()) == 2
+        assert len(encoders()) == 1  # both views are small
         episode.abort()
         assert not encoders()
         assert list(writer.segments.iterdir()) == []

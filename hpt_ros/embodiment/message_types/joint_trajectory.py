@@ -78,6 +78,9 @@ def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded
         return in_order(output, message.joint_names, getattr(point, field), field, where)
 
     start_ns = stamp_ns(message, arrival_ns)
+    if len(message.points) == 1:
+        (point,) = message.points
+        return start_ns + time_ns(point.time_from_start), values(point, "positions")
     times_ns = [start_ns + time_ns(point.time_from_start) for point in message.points]
     last = bisect_right(times_ns, arrival_ns) - 1
     if not 0 <= last < len(times_ns) - 1:
