@@ -12,6 +12,7 @@ import numpy as np
 from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.kinds import TWIST_ELEMENTS
 from hpt_ros.embodiment.message_types.twist import ELSEWHERE
+from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, decode
 from rosbag_tools.bootstrap.joints import Floats
 from rosbag_tools.bootstrap.sensors import Unsupported
@@ -41,9 +42,9 @@ def find_odometry(bag: Bag, topic: str, rate_hz: float) -> Odometry:
                 Stream("probe", "state", topic, ODOMETRY_TYPE, 1.0, 1.0, fields=("twist",)), message.content
             )
         except DecodeError as error:
-            raise Unsupported(str(error)) from error
+            raise Unsupported.of(error.refusal) from error
         return Odometry(topic, rate_hz, str(message.content.child_frame_id).lstrip("/"))
-    raise Unsupported("it has no messages")
+    raise Unsupported(Code.EMPTY, problem="it has no messages")
 
 
 def commands_base(topic: str, type_: str, frame_id: str, frames: Collection[str]) -> bool:
@@ -57,7 +58,7 @@ def find_used_axes(values: Floats) -> tuple[str, ...]:
     """Axes along which twists (N, 6) command anything; raises Unsupported if there are none."""
     moving = np.abs(values).max(axis=0) > ELSEWHERE
     if not moving.any():
-        raise Unsupported("it commands no motion at all; record a drive")
+        raise Unsupported(Code.EMPTY, problem="it commands no motion at all; record a drive")
     return tuple(axis for axis, used in zip(TWIST_ELEMENTS, moving, strict=True) if used)
 
 

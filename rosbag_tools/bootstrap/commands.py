@@ -23,6 +23,7 @@ from hpt_ros.embodiment.message_types import COMMANDS, MESSAGE_TYPES
 from hpt_ros.embodiment.message_types.joint_jog import DISPLACEMENTS
 from hpt_ros.embodiment.output import Output, RotationLimit
 from hpt_ros.embodiment.streams import BY_ARRIVAL
+from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, InvalidSampleError
 from hpt_ros.observation.decode_commands import decode_command
 from hpt_ros.observation.track import seconds
@@ -155,7 +156,9 @@ def find_pose(bag: Bag, topic: str, rate_hz: float) -> Pose:
 def _one_frame(frames: set[str]) -> str:
     if len(frames) != 1 or not (frame := next(iter(frames))) or not frame.isprintable() or len(frame) > 200:
         shown = ", ".join(repr(frame[:40]) for frame in sorted(frames)[:3])
-        raise Unsupported(f"its frame_id is {shown}, but one name in all messages is used")
+        raise Unsupported(
+            Code.MISMATCH, problem=f"its frame_id is {shown}, but one name in all messages is used"
+        )
     return frame
 
 
@@ -192,19 +195,19 @@ def find_command(
                 output = _probe(topic, type_, message.content, base_frames)
                 output = replace(output, time=BY_ARRIVAL) if coarse else output
             elif type_ in NAMING_TYPES and set(_names(message.content)) != set(output.names):
-                raise Unsupported("its messages command different joints")
+                raise Unsupported(Code.MISMATCH, problem="its messages command different joints")
             time_ns, values = decode_command(output, message.content, message.log_ns)
         except InvalidSampleError:
             continue  # the next may be good
         except DecodeError as error:
-            raise Unsupported(str(error)) from error
+            raise Unsupported.of(error.refusal) from error
         planned = planned or (type_ == TRAJECTORY_TYPE and len(message.content.points) > 1)
         stamps.append(time_ns)
         rows.append(values)
     # By time, each time once.
     unique, first = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
     if output is None or len(unique) < 2:
-        raise Unsupported("it has fewer than two commands")
+        raise Unsupported(Code.EMPTY, problem="it has fewer than two commands")
     times_s = np.array([seconds(int(stamp) - bag.start_ns) for stamp in unique])
     values, names, guessed = np.stack(rows)[first], output.names, ""
     if planned:  # now and then, for the seconds after
@@ -240,7 +243,10 @@ def _probe(topic: str, type_: str, message: Any, base_frames: Collection[str]) -
         kind = CARTESIAN_POSE if type_ == POSE_TYPE else CARTESIAN_TWIST
         frame = _one_frame({str(message.header.frame_id).lstrip("/")})
         if frame in JUMPING_FRAMES:
-            raise Unsupported(f"its frame_id {frame!r} jumps when the robot corrects its position (REP 105)")
+            raise Unsupported(
+                Code.UNSUPPORTED,
+                problem=f"its frame_id {frame!r} jumps when the robot corrects its position (REP 105)",
+            )
         turns = RotationLimit(1.0, 1.0)
         return Output("tool", topic, type_, kind, frame_id=frame, pose="tool", rotation_limit=turns)
     if type_ in ONE_NUMBER:
@@ -253,7 +259,9 @@ def _probe(topic: str, type_: str, message: Any, base_frames: Collection[str]) -
         return Output("joints", topic, type_, names=tuple(message.name))
     count = 1 if type_ == NUMBER_TYPE else len(message.data) - int(message.layout.data_offset)
     if not 1 <= count <= 64:
-        raise Unsupported(f"its messages have {count} values, but 1 to 64 joints were expected")
+        raise Unsupported(
+            Code.UNSUPPORTED, problem=f"its messages have {count} values, but 1 to 64 joints were expected"
+        )
     return Output("joints", topic, type_, names=tuple(f"joint_{place + 1}" for place in range(count)))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hpt_ros.embodiment.message_types.by_path import is_path, read
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.observation.track import seconds
 from rosbag_tools.bootstrap.joints import Joints
 from rosbag_tools.bootstrap.sensors import Unsupported
@@ -74,7 +74,7 @@ def find_reported(bag: Bag, topic: str, type_: str, rate_hz: float) -> Joints:
                 values.setdefault(name, array("d")).append(value)
     kept = tuple(name for name in times if len(times[name]) == count)
     if not kept:
-        raise Unsupported(f"of {type_}, in which no joint has a position in all messages")
+        raise Unsupported(Code.EMPTY, problem=f"of {type_}, in which no joint has a position in all messages")
     return Joints(
         topic, rate_hz, kept, {name: (np.array(times[name]), np.array(values[name])) for name in kept},
         partial=False, type=type_, paths=tuple(paths[name] for name in kept),

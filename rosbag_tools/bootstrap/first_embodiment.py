@@ -181,25 +181,26 @@ def _look(bag: Bag) -> Found:
             if topic in (EMBODIMENT_TOPIC, EVENTS_TOPIC):
                 continue
             if times.unreadable:
-                raise Unsupported(times.unreadable)
+                raise Unsupported(Code.UNSUPPORTED, problem=times.unreadable)
             if not times.count:
-                raise Unsupported("it has no messages")
+                raise Unsupported(Code.EMPTY, problem="it has no messages")
             if times.type == TF_TYPE:
                 transforms[topic] = times
                 continue
             if times.type not in _KNOWN_TYPES and not is_command(topic, times.type):
-                raise Unsupported(suggestion(bag, topic, times.type))
+                raise Unsupported(Code.UNSUPPORTED, problem=suggestion(bag, topic, times.type))
             if topic.rpartition("/")[2] == DESCRIPTION and times.type == TEXT_TYPE:
                 found.urdf |= find_description(bag, topic)
                 continue
             if not re.fullmatch(r"(/[A-Za-z0-9_.-]+)+", topic):
                 raise Unsupported(
-                    "its name has other characters than letters, digits, hyphens and underscores"
+                    Code.UNSUPPORTED,
+                    problem="its name has other characters than letters, digits, hyphens and underscores",
                 )
             if times.rate_hz <= 0 and times.type != TEXT_TYPE:  # a task may be said once
-                raise Unsupported("it has fewer than two messages")
+                raise Unsupported(Code.EMPTY, problem="it has fewer than two messages")
             _take(bag, topic, times, found, actions)
-        except (Unsupported, HptError) as error:
+        except HptError as error:
             found.left_out[topic] = str(error)
     _add_transforms(bag, found, transforms)
     found.joints = without_measured(found.joints, found.left_out)
@@ -289,7 +290,7 @@ def _take(
     elif times.type == POSE_TYPE:
         found.poses.append(find_pose(bag, topic, rate_hz))
     elif times.type == NUMBER_TYPE:
-        raise Unsupported("a number; if it is a command, add it as an output")
+        raise Unsupported(Code.UNSUPPORTED, problem="a number; if it is a command, add it as an output")
     elif times.type in SENSE_TYPES or _shows_depth(bag, topic):
         found.senses.append(find_sense(bag, topic, times.type, rate_hz))
     else:
@@ -327,7 +328,9 @@ def _drop_doubles(found: Found) -> None:
 def _camera(bag: Bag, topic: str, times: TopicTimes) -> Camera:
     looked = look(bag, topic)
     if looked.stream is None or looked.size is None:
-        raise Unsupported(looked.reason or "it has no messages")
+        if looked.reason is not None:
+            raise Unsupported.of(looked.reason)
+        raise Unsupported(Code.EMPTY, problem="it has no messages")
     return Camera(topic, times.type, _rate(times.rate_hz), *looked.size, looked.stream.encoding)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.embodiment.message_types import joint_state
 from hpt_ros.embodiment.urdf import UrdfLimit, joint_limits
-from hpt_ros.errors import HptError
+from hpt_ros.errors import Code, HptError
 from hpt_ros.observation.track import seconds
 from rosbag_tools.bootstrap.sensors import Unsupported
 from rosbag_tools.reading.reader import Bag
@@ -80,9 +80,9 @@ class Joints:
 def check_names(names: Sequence[str], positions: Floats) -> None:
     """Raise Unsupported for joints that no file can name."""
     if not names or len(set(names)) != len(names) or not all(name and name.isprintable() for name in names):
-        raise Unsupported("its joint names are empty, double or not printable")
+        raise Unsupported(Code.UNSUPPORTED, problem="its joint names are empty, double or not printable")
     if positions.shape != (len(names),):
-        raise Unsupported(f"it has {positions.size} positions for {len(names)} joints")
+        raise Unsupported(Code.MISMATCH, problem=f"it has {positions.size} positions for {len(names)} joints")
 
 
 def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
@@ -125,7 +125,7 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
     silent = _silent(courses)
     kept = tuple(name for name in courses if name in always or name in silent) if always else tuple(courses)
     if not kept:
-        raise Unsupported("no joint has a position in all of its messages")
+        raise Unsupported(Code.EMPTY, problem="no joint has a position in all of its messages")
     left_out = {
         name: f"only {len(courses[name][0])} of {len(arrivals)} messages have it; if the policy is to see it, add it "
         "to the stream's joints, with partial: true"
@@ -198,11 +198,14 @@ def find_description(bag: Bag, topic: str) -> dict[str, UrdfLimit]:
     for message in bag.messages([topic]):
         text = str(message.content.data)
     if not text:
-        raise Unsupported("it has no messages; record it from the start, with transient_local durability")
+        raise Unsupported(
+            Code.EMPTY,
+            problem="it has no messages; record it from the start, with transient_local durability",
+        )
     try:
         return joint_limits(text)
     except HptError as error:
-        raise Unsupported(str(error)) from error
+        raise Unsupported.of(error.refusal) from error
 
 
 def described(joints: Joints, urdf: Mapping[str, UrdfLimit]) -> None:

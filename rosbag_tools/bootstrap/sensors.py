@@ -15,10 +15,12 @@ from hpt_ros.embodiment import ImageSpec, Stream
 from hpt_ros.embodiment.estimates import make_unique
 from hpt_ros.embodiment.message_types import MESSAGE_TYPES
 from hpt_ros.embodiment.streams import modalities_of
+from hpt_ros.errors import Code
 from hpt_ros.modalities import MODALITIES, STATE
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode
 from hpt_ros.observation.image_size import image_size
 from rosbag_tools.bag_schema import EMBODIMENT_TOPIC
+from rosbag_tools.errors import BagError
 from rosbag_tools.reading.reader import Bag
 
 CHECK = "CHECK ME"
@@ -46,7 +48,7 @@ _DULL = frozenset(
 )
 
 
-class Unsupported(Exception):
+class Unsupported(BagError):
     """Why a topic cannot be used."""
 
 
@@ -76,19 +78,23 @@ def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedStre
     """
     if type_ in POSE_TYPES:
         raise Unsupported(
-            "a twist may be the robot's or an object's; add it as a state stream if it is observed"
+            Code.UNSUPPORTED,
+            problem="a twist may be the robot's or an object's; add it as a state stream if it is observed",
         )
     if type_ == TEXT_TYPE:
         words = topic.lower().replace("/", "_").split("_")
         if topic == EMBODIMENT_TOPIC or not any(word in TASK_WORDS for word in words):
-            raise Unsupported("a text; add it as a language stream if it is the task")
+            raise Unsupported(
+                Code.UNSUPPORTED, problem="a text; add it as a language stream if it is the task"
+            )
     if type_ in PLAIN_TYPES:
         probe = Stream("probe", modalities_of(type_)[0], topic, type_, 1.0, 1.0)
     elif type_ == CLOUD_TYPE:
         probe = Stream("probe", "pointcloud", topic, type_, 1.0, 1.0, points=1)
     else:
         probe = Stream("probe", "depth", topic, type_, 1.0, 1.0, image=ImageSpec(8, 8))
-    reason, lengths = "it has no messages", Counter[int]()
+    reason = Unsupported(Code.EMPTY, problem="it has no messages")
+    lengths = Counter[int]()
     for message in bag.messages([topic]):
         if type_ in ARRAY_TYPES:
             lengths[len(message.content.data) - int(message.content.layout.data_offset)] += 1
@@ -97,14 +103,15 @@ def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedStre
             decode(probe, message.content)
             return DetectedStream(topic, type_, probe.modality, rate_hz, *_size(type_, message.content))
         except InvalidSampleError as error:  # the next may be good
-            reason = str(error)
+            reason = Unsupported.of(error.refusal)
         except DecodeError as error:
-            raise Unsupported(str(error)) from error
+            raise Unsupported.of(error.refusal) from error
     if not lengths:
-        raise Unsupported(reason)
+        raise reason
     if len(lengths) > 1 or min(lengths) < 1 or max(lengths) > 65_536:
         raise Unsupported(
-            f"its messages have {min(lengths)} to {max(lengths)} values, but one number of 1 to 65536 is used"
+            Code.MISMATCH,
+            problem=f"its messages have {min(lengths)} to {max(lengths)} values, but one number of 1 to 65536 is used",
         )
     modality = MODALITIES[modalities_of(type_)[0]]
     return DetectedStream(topic, type_, modality.name, rate_hz, (*lengths,), modality.note)

@@ -8,6 +8,8 @@ import pytest
 from support.tiny_dataset import dataset, dataset_folder, own_folder  # noqa: F401 - fixtures
 from support.tiny_robot import Robot
 
+from .lerobot_itself import lerobot_python  # noqa: F401 - fixture
+
 
 @pytest.fixture(scope="session")
 def robot() -> Robot:

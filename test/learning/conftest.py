@@ -11,6 +11,8 @@ from support.tiny_dataset import dataset, dataset_folder, own_folder  # noqa: F4
 
 from hpt_ros.learning import Recipe, read_recipe
 
+from .pretraining import file, mixture  # noqa: F401 - fixtures
+
 
 @pytest.fixture
 def cache_root(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -8,13 +8,13 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.refused import refused
+from support.tiny_transformers import MEAN, PREPROCESSOR, STD, assert_same, save_model, tiny_dinov2
 from torch.nn import functional
 
 from hpt_ros.errors import Code
@@ -33,44 +33,6 @@ from hpt_ros.model.pretrained_weights import load_library_encoder
 from hpt_ros.model.weight_files import WeightsError
 
 transformers = pytest.importorskip("transformers", reason="make setup EXTRAS=transformers")
-
-# As facebook/dinov2-small's preprocessor_config.json, but smaller.
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-PREPROCESSOR: dict[str, Any] = {
-    "crop_size": {"height": 42, "width": 42},
-    "do_center_crop": True,
-    "do_resize": True,
-    "image_mean": MEAN,
-    "image_std": STD,
-    "resample": 3,
-    "size": {"shortest_edge": 48},
-}
-
-
-def save_model(folder: Path, model, preprocessor=PREPROCESSOR) -> Path:
-    model.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
-    return folder
-
-
-def tiny_dinov2(**changes):
-    torch.manual_seed(3)
-    sizes = {
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": 56,
-        "patch_size": 14,
-    }
-    return transformers.Dinov2Model(transformers.Dinov2Config(**sizes | changes)).eval()
-
-
-def assert_same(net, folder: Path) -> None:
-    """The library itself reads the same weights from the folder; names in files and in memory may differ."""
-    expected = transformers.AutoModel.from_pretrained(folder).state_dict()
-    actual = net.network.state_dict()
-    assert actual.keys() == expected.keys()
-    assert all(torch.equal(value, expected[name]) for name, value in actual.items())
 
 
 @pytest.fixture

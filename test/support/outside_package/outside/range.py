@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.embodiment import Stream
 from hpt_ros.embodiment.message_types import MessageType, elements
 from hpt_ros.embodiment.messages import describe_stream, finite
+
+if TYPE_CHECKING:
+    from hpt_ros.embodiment import Stream
 
 
 def observe(stream: Stream, message: Any) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from hpt_ros.modalities import Layout, Modality
+from hpt_ros.modalities.base import Layout, Modality
 
 MODALITY = Modality(
     name="spectrum",
