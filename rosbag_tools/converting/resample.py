@@ -96,6 +96,7 @@ class Resampler:
         # Streams that measure where a Cartesian command's tool is, in its frame.
         self._framed = {part.pose: part for part in self.embodiment.action.parts if part.cartesian}
         self._pictured = {stream.name for stream in self.embodiment.streams if stream.image is not None}
+        self._late = {item.name: item for item in self.embodiment.streams if item.message_type.decoded_late}
         self._streams: dict[str, list[str]] = {}
         self._chains: dict[str, TransformChain] = {}
         for stream in self.embodiment.streams:
@@ -132,6 +133,11 @@ class Resampler:
         """Topics whose messages `push` takes."""
         return tuple(dict.fromkeys([*self._streams, *self._outputs]))
 
+    @property
+    def unfit(self) -> dict[str, int]:
+        """How many messages of each stream, and of the commands, did not fit the embodiment file."""
+        return dict(self._odd_count)
+
     def push(self, topic: str, message: Any, log_ns: int) -> list[Row]:
         """Take a message; returns the rows that it made certain.
 
@@ -155,11 +161,10 @@ class Resampler:
             try:
                 if name in self._framed:
                     require_frame(self._framed[name], message, f"stream {name!r} (topic {topic})")
-                restart = self._buffer.push_message(name, message, log_ns, defer=True)
+                restart = (self._push_late if name in self._late else self._push)(name, message, log_ns)
             except DecodeError as error:
                 self._look_at_odd(name, error)
                 continue
-            self._fitting[name] += 1
             if restart:
                 rows += self._flush()
             self.refused.update(self._buffer.refused())
@@ -190,6 +195,32 @@ class Resampler:
                 raise error
         self._waiting.extend(self._buffer.ticks_ready())
         return self._flush()
+
+    def _push(self, name: str, message: Any, log_ns: int) -> str:
+        restart = self._buffer.push_message(name, message, log_ns)
+        self._fitting[name] += 1
+        return restart
+
+    def _push_late(self, name: str, message: Any, log_ns: int) -> str:
+        """Push a message that is decoded when a tick needs it, which is when it shows whether it fits."""
+        stream = self._late[name]
+        try:
+            decode_later = self._buffer.take(name, message)
+        except InvalidSampleError:
+            return self._buffer.push_message(name, message, log_ns, defer=True)
+
+        def decoded() -> NDArray[Any]:
+            try:
+                value = decode_later()
+            except InvalidSampleError:
+                raise
+            except DecodeError as error:
+                self._look_at_odd(name, error)
+                raise InvalidSampleError.of(error.refusal) from error
+            self._fitting[name] += 1
+            return value
+
+        return self._buffer.push(name, measured_ns(stream, message, log_ns), log_ns, decoded)
 
     def _look_at_odd(self, name: str, error: DecodeError) -> None:
         """Note a message that does not fit the file: it does not count if others do, and else is the file's fault."""
