@@ -40,7 +40,7 @@ from hpt_ros.errors import HptError
 from hpt_ros.model import Policy, PolicyConfig, ResNet18Config, Statistics, TrunkConfig
 from hpt_ros.model.backends.backend import example_arrays
 from hpt_ros.model.backends.openvino import compile_graph
-from hpt_ros.model.rollout import Rollout
+from hpt_ros.model.inference_session import InferenceSession
 
 HORIZON, CHUNK, JOINTS, HEIGHT, WIDTH = 4, 8, 7, 480, 640
 WARM_UP_STEPS = HORIZON
@@ -95,7 +95,7 @@ def measure(size: str, views: int, backend: str, steps: int, device: str) -> Row
     gflop = count_gflop(policy)
     gc.collect()
     before_mb, start_s = memory_mb(device), time.perf_counter()
-    ours = Rollout(policy, backend=name, precision=precision)
+    ours = InferenceSession(policy, backend=name, precision=precision)
     load_s = time.perf_counter() - start_s
     random = np.random.default_rng(1)
     images = [random.integers(0, 256, (views, HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(HORIZON)]
@@ -130,7 +130,7 @@ def measure(size: str, views: int, backend: str, steps: int, device: str) -> Row
     )  # fmt: skip
 
 
-def run(rollout: Rollout, images: list[np.ndarray], states: np.ndarray, step: int) -> np.ndarray:
+def run(rollout: InferenceSession, images: list[np.ndarray], states: np.ndarray, step: int) -> np.ndarray:
     """Return the chunk after one more observation."""
     keys = [max(tick, 0) for tick in range(step - HORIZON + 1, step + 1)]
     frames = [images[key % HORIZON] for key in keys]

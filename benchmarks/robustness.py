@@ -25,7 +25,7 @@ from hpt_ros.control.config import QueueConfig, SafetyConfig
 from hpt_ros.evaluation.outcomes import Outcomes, Provenance, read_outcomes, resumed, write_outcomes
 from hpt_ros.evaluation.rollout import Episode, Rollout, RolloutConfig
 from hpt_ros.evaluation.statistics import success_interval
-from hpt_ros.model.sources import sha256_of
+from hpt_ros.model.weight_files import sha256_of
 from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.resources import checkpoint_folder
 from hpt_ros.runtime.policy_config import PolicyChoice

@@ -48,14 +48,14 @@ from torch.utils.data import DataLoader
 
 from hpt_ros.dataset import Dataset, DatasetWriter, open_dataset
 from hpt_ros.errors import Code, HptError
-from hpt_ros.learning import Recipe, Start, load_recipe, train
+from hpt_ros.learning import InitialWeights, Recipe, load_recipe, train
+from hpt_ros.learning.batch_source import open_batch_source
 from hpt_ros.learning.batches import BatchMaker, MicroBatch
+from hpt_ros.learning.initial_weights import build_policy
 from hpt_ros.learning.loader import spare_readers
 from hpt_ros.learning.mixture import Mixture, mixture_of
 from hpt_ros.learning.optimiser import build_optimiser, ema_decay_at, freeze, move_average, train_mode
 from hpt_ros.learning.reporter import Silent
-from hpt_ros.learning.source import open_source
-from hpt_ros.learning.start import build_policy
 from hpt_ros.learning.statistics import training_statistics
 from hpt_ros.learning.train import Losses
 from hpt_ros.model.encoders import ResNet18
@@ -174,7 +174,7 @@ class Step:
 
     mixture: Mixture
     recipe: Recipe
-    start: Start
+    start: InitialWeights
     device: str
     done: int = 0
     rates: dict[str, list[float]] = field(default_factory=dict)
@@ -268,20 +268,20 @@ def measure(
     ]  # fmt: skip
     changes = [change for change in changes if change != "horizon_masking=false"]
     recipe = load_recipe(config_file(f"recipes/{case.recipe}.yaml"), changes)
-    start = Start()
+    start = InitialWeights()
     if case.resnet:
         torch.manual_seed(0)
         torch.save(ResNet18().state_dict(), folder / "resnet18.pth")
-        start = Start(image_encoder=str(folder / "resnet18.pth"))
+        start = InitialWeights(image_encoder=str(folder / "resnet18.pth"))
     mixture = mixture_of(dataset, 0.0, 0)
     network = Step(mixture, recipe, start, args.device)
     (name,) = mixture.robots
     console.print(f"{case.name}: caching", style="dim")
-    source = open_source(network.policy.single(name), dataset, folder / "cache", Silent())
+    source = open_batch_source(network.policy.single(name), dataset, folder / "cache", Silent())
     assert source.frames is not None
     require_same(dataset, source.frames)
     if recipe.cache_features:
-        source = open_source(
+        source = open_batch_source(
             network.policy.single(name), dataset, folder / "cache", Silent(), cache_features=True
         )
     quiet = replace(recipe, augment=replace(recipe.augment, state_noise=0.0))

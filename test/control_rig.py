@@ -54,7 +54,7 @@ class Rig:
 
     @property
     def counters(self) -> dict[str, int]:
-        return self.controller.session.counters
+        return self.controller.activation.counters
 
     def tick(self, count: int = 1, ms: int = 10) -> Command | None:
         command = None
@@ -63,11 +63,11 @@ class Rig:
             self._elapsed_ns += ms * MS
             self._live()
             if self.camera_on and self.now % (100 * MS) == 0:
-                self.controller.message("camera", self.now, self.now)
+                self.controller.note_message("camera", self.now, self.now)
             measured = self._measured = self.robot.measured() + self.turned
             if self.joints_on:
-                self.controller.message("joints", self.now, self.now)
-                self.controller.measured(measured, self.now)
+                self.controller.note_message("joints", self.now, self.now)
+                self.controller.note_pose(measured, self.now)
             command = self.controller.step(self.now)
             if command is not None:
                 last = self.sent[-1].position if self.sent else None
@@ -109,7 +109,7 @@ class Rig:
 
     def chunk(self, slope: float = 0.2, horizon: int = 16, age_ms: int = 20) -> Refusal | None:
         rows = self.pose + slope * DT_S * np.arange(horizon)[:, None]
-        return self.controller.chunk(self.now - age_ms * MS, DT_S, rows, self.now)
+        return self.controller.take_chunk(self.now - age_ms * MS, DT_S, rows, self.now)
 
     def run(self, slope: float = 0.2) -> Rig:
         self.controller.activate()
@@ -123,7 +123,7 @@ class Rig:
         self.tick()
         while self.state() is State.WAITING and not self.controller.at_rest:
             self.tick()
-        assert self.state() is State.RUNNING, self.controller.session.waiting_for
+        assert self.state() is State.RUNNING, self.controller.activation.waiting_for
 
     def check_limits(self) -> None:
         """All that was commanded keeps the limits over the times at which it was commanded, silences included.

@@ -108,7 +108,7 @@ def live_row(minutes: float, busy: int, *, first: bool) -> str:
         while time.monotonic() < ends_s:
             time.sleep(LOOK_S)
             with node.lock:
-                now, reason = node.counters(), node.runtime.controller.session.reason
+                now, reason = node.counters(), node.runtime.controller.activation.reason
             if node.state is State.FAULT:
                 node.clear_fault()
             reasons += [reason] * sum(now[name] - before[name] for name in STOPS)

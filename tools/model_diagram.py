@@ -3,7 +3,7 @@
 """The picture of docs/model.md: the way of the data through a policy, with the shapes of the built network.
 
 ``.venv/bin/python tools/draw_pictures.py model`` writes it. Every number in it is read from the policy that
-`hpt_ros.model.report` shows with all modalities, built without memory.
+`hpt_ros.model.summary` shows with all modalities, built without memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hpt_ros.modalities import IMAGE, LANGUAGE
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.report import ALL_MODALITIES, example_configs, modality_table
+from hpt_ros.model.summary import ALL_MODALITIES, example_configs, modality_table
 
 INK, LINE = "#1f2933", "#7b8794"
 INPUT, ENCODER, STEM, TRUNK, HEAD = "#f5f7fa", "#e0f2fe", "#dcfce7", "#fef3c7", "#fee2e2"

@@ -11,7 +11,6 @@ from pathlib import Path
 from hpt_ros.dataset.recognise import recognise
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model.adding_tasks import with_tasks
 from hpt_ros.model.checkpoint import (
     CONFIG,
     FORMAT,
@@ -26,7 +25,8 @@ from hpt_ros.model.checkpoint import (
 )
 from hpt_ros.model.exporting import export_model
 from hpt_ros.model.importing import Robot, import_policy, import_trunk, policy_card
-from hpt_ros.model.report import checkpoint_report, export_report, multi_report, verification_report
+from hpt_ros.model.summary import checkpoint_report, export_report, multi_report, verification_report
+from hpt_ros.model.task_extension import with_tasks
 from hpt_ros.model.verifying import require_statistics
 from hpt_ros.model.weights import export_trunk
 from hpt_ros.policies.compatibility import check_compatible

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hpt_ros.cli.terminal import Terminal
     from hpt_ros.dataset import Dataset
     from hpt_ros.embodiment import Embodiment
-    from hpt_ros.learning import Recipe, Result, Start
+    from hpt_ros.learning import InitialWeights, Recipe, Result
     from hpt_ros.learning.distributed import Processes
     from hpt_ros.learning.mixture import Mixture
 
@@ -259,8 +259,8 @@ def choose_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
     """
     from hpt_ros.learning import load_recipe, load_saved_recipe, read_recipe
     from hpt_ros.learning.distributed import is_restarted
-    from hpt_ros.learning.start import structure_of
-    from hpt_ros.learning.state import FILE
+    from hpt_ros.learning.initial_weights import structure_of
+    from hpt_ros.learning.resume_state import FILE
     from hpt_ros.resources import config_path
 
     out = Path(args.out)
@@ -320,11 +320,11 @@ def choose_readers(args: argparse.Namespace, recipe: Recipe, device: str) -> int
     return int(args.readers)
 
 
-def start_of(args: argparse.Namespace) -> Start:
+def start_of(args: argparse.Namespace) -> InitialWeights:
     """Where a run's arguments say that its weights come from."""
-    from hpt_ros.learning import Start
+    from hpt_ros.learning import InitialWeights
 
-    return Start(
+    return InitialWeights(
         _find_shipped(args.trunk),
         args.image_encoder,
         _find_shipped(args.init),

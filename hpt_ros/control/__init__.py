@@ -15,11 +15,11 @@ from hpt_ros.control.config import (
     WorkspaceConfig,
 )
 from hpt_ros.control.controller import Controller
+from hpt_ros.control.controller_state import COUNTERS, Command, ControllerState, StreamRate
 from hpt_ros.control.latency import LatencyWindow
 from hpt_ros.control.machine import Fault
 from hpt_ros.control.queue import ChunkQueue
-from hpt_ros.control.safety import Limits, Output, SafetyFilter
-from hpt_ros.control.session import COUNTERS, Command, Session, StreamRate
+from hpt_ros.control.safety import LimitedCommand, Limits, SafetyFilter
 from hpt_ros.control.state_machine import TRANSITIONS, Event, State, next_state
 from hpt_ros.control.watchdog import Watchdog
 from hpt_ros.control.workspace import Kinematics, Workspace
@@ -33,18 +33,18 @@ __all__ = [
     "Command",
     "ControlConfig",
     "Controller",
+    "ControllerState",
     "DeadmanConfig",
     "Event",
     "Fault",
     "Kinematics",
     "LatencyWindow",
+    "LimitedCommand",
     "Limits",
-    "Output",
     "QueueConfig",
     "Reference",
     "SafetyConfig",
     "SafetyFilter",
-    "Session",
     "State",
     "StreamRate",
     "TrackingConfig",

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
 from hpt_ros.control.chunk_intake import ChunkIntake
 from hpt_ros.control.config import ControlConfig
-from hpt_ros.control.guards import Guards
+from hpt_ros.control.controller_state import Command, ControllerState, StreamRate
 from hpt_ros.control.link import CommandTopic
 from hpt_ros.control.machine import Fault, Machine
+from hpt_ros.control.monitors import Monitors
 from hpt_ros.control.motion import Motion
 from hpt_ros.control.refusals import Why, append_reason
 from hpt_ros.control.safety import Limits
-from hpt_ros.control.session import Command, Session, StreamRate
 from hpt_ros.control.snapshot import Snapshot, take_snapshot
 from hpt_ros.control.state_machine import Event, State
 from hpt_ros.control.stepping import Stepper
@@ -82,14 +82,14 @@ class Controller:
         )  # fmt: skip
         self.period_ns = motion.period_ns
         self.queue, self.filter, self.plan = motion.queue, motion.filter, motion.plan
-        self.guards = Guards(
+        self.monitors = Monitors(
             config, names, streams, limits.velocity, motion.step, turns=turns, ahead_ns=self.queue.longest_ns
         )
         self._machine = Machine(motion.queue)
         self._intake = ChunkIntake(
             self._machine, motion, config.safety.max_refused, config.safety.max_exhausted
         )
-        self._stepper = Stepper(self._machine, motion, self.guards, self._intake, config)
+        self._stepper = Stepper(self._machine, motion, self.monitors, self._intake, config)
 
     @property
     def state(self) -> State:
@@ -97,9 +97,9 @@ class Controller:
         return self._machine.state
 
     @property
-    def session(self) -> Session:
+    def activation(self) -> ControllerState:
         """What is remembered of this activation."""
-        return self._machine.session
+        return self._machine.activation
 
     @property
     def latched(self) -> Refusal | None:
@@ -123,9 +123,9 @@ class Controller:
             enabled: False waits for `enable` before it asks for chunks.
         """
         self._forget()
-        self.session.enabled = enabled
+        self.activation.enabled = enabled
         event = Event.ACTIVATE if self.latched is None else Event.ACTIVATE_LATCHED
-        self._machine.event(event, self.latched, self.fault)
+        self._machine.handle(event, self.latched, self.fault)
 
     def deactivate(self) -> None:
         """Stop sending and forget everything but the counters and what the robot was commanded last, at once.
@@ -133,27 +133,27 @@ class Controller:
         A robot that was commanded points in time comes to rest as it was commanded. Call `disable`, then `step` until
         `at_rest`, for one that was not.
         """
-        self._machine.event(Event.DEACTIVATE)
+        self._machine.handle(Event.DEACTIVATE)
         self.plan.finish()
         if self.plan.position is not None:
             # It goes there without being commanded again, and is looked for there when motion begins again.
-            self.guards.tracking.commanded(self.plan.rest_ns, self.plan.position)
+            self.monitors.tracking.note_command(self.plan.rest_ns, self.plan.position)
         self._motion.stood = True
-        counters = self.session.counters
+        counters = self.activation.counters
         self._forget()
-        self.session.counters = counters
+        self.activation.counters = counters
 
     def enable(self) -> None:
         """Permit motion (a task began)."""
-        self.session.enabled = True
+        self.activation.enabled = True
 
     def disable(self) -> None:
         """Brake to rest and wait for `enable` (the task ended)."""
-        self.session.enabled = False
-        self.session.pending = None
-        self._machine.event(Event.PAUSE)
+        self.activation.enabled = False
+        self.activation.pending = None
+        self._machine.handle(Event.PAUSE)
 
-    def clock_jumped(self, reason: Refusal) -> None:
+    def note_clock_jump(self, reason: Refusal) -> None:
         """Brake, hold and forget every observation: ROS time, which names them, was set.
 
         Control time, on which commands and ages are, goes on. Motion resumes with fresh streams and a new chunk.
@@ -161,21 +161,21 @@ class Controller:
         Args:
             reason: what happened.
         """
-        self.session.counters["clock_jumps"] += 1
-        self.session.pending = None
-        self.guards.clock_jumped()
-        self._motion.beginning.stillness.reset()
+        self.activation.counters["clock_jumps"] += 1
+        self.activation.pending = None
+        self.monitors.note_clock_jump()
+        self._motion.motion_start.stillness.reset()
         self._machine.hold(Event.CLOCK_JUMP, reason)
 
-    def message(self, stream: str, stamp_ns: int, arrival_ns: int) -> None:
+    def note_message(self, stream: str, stamp_ns: int, arrival_ns: int) -> None:
         """Note a usable message of a stream."""
-        self.guards.watchdog.saw(stream, stamp_ns, arrival_ns)
+        self.monitors.watchdog.note_message(stream, stamp_ns, arrival_ns)
 
-    def invalid_message(self) -> None:
+    def note_invalid_message(self) -> None:
         """Note a message that could not be used; its stream gets no fresher."""
-        self.session.counters["invalid_messages"] += 1
+        self.activation.counters["invalid_messages"] += 1
 
-    def implausible(self, stream: str, part: Hashable, position: Vector, stamp_ns: int) -> Refusal | None:
+    def check_plausible(self, stream: str, part: Hashable, position: Vector, stamp_ns: int) -> Refusal | None:
         """Return why a message of a stream cannot measure this robot; None if it can.
 
         Args:
@@ -185,27 +185,27 @@ class Controller:
             stamp_ns: of the message.
         """
         pose = self._align(position)
-        return self.guards.plausible.refusal(stream, part, stamp_ns, pose)
+        return self.monitors.plausible.check(stream, part, stamp_ns, pose)
 
-    def measured(self, position: Vector, stamp_ns: int) -> None:
+    def note_pose(self, position: Vector, stamp_ns: int) -> None:
         """Note the measured pose of the commanded dimensions, (dim,)."""
-        self.session.measured = self._align(position)
-        self.guards.tracking.measured(stamp_ns, self.session.measured)
-        self._motion.beginning.stillness.measured(stamp_ns, self.session.measured)
+        self.activation.measured = self._align(position)
+        self.monitors.tracking.note_pose(stamp_ns, self.activation.measured)
+        self._motion.motion_start.stillness.note_pose(stamp_ns, self.activation.measured)
 
-    def frame(self, stream: str, data: NDArray[np.uint8]) -> None:
+    def note_frame(self, stream: str, data: NDArray[np.uint8]) -> None:
         """Note a camera's image as it came, bytes (n,): one that repeats while the robot moves is frozen."""
-        self.guards.frozen.saw(stream, data, self.session.measured)
+        self.monitors.frozen.note_image(stream, data, self.activation.measured)
 
-    def deadman(self, held: bool, now_ns: int) -> None:
+    def note_deadman(self, held: bool, now_ns: int) -> None:
         """Note a message of the enabling switch."""
-        self.guards.deadman.heard(held, now_ns)
+        self.monitors.deadman.note_signal(held, now_ns)
 
-    def speed_scaling(self, value: float) -> None:
+    def note_speed_scaling(self, value: float) -> None:
         """Note the robot's own speed scaling, in the configuration's unit."""
-        self._motion.pace.heard(value)
+        self._motion.pace.note_scaling(value)
 
-    def graph(
+    def note_graph(
         self,
         topics: Sequence[CommandTopic],
         absent: Sequence[str] = (),
@@ -218,20 +218,20 @@ class Controller:
             absent: full names of actions that commands go to and that have no server.
             rivals: action to nodes that send it goals too, in words.
         """
-        self.guards.link.saw(topics)
-        self.guards.link.serves(absent)
-        self.guards.link.asks(rivals or {})
+        self.monitors.link.note_topics(topics)
+        self.monitors.link.note_absent_servers(absent)
+        self.monitors.link.note_rivals(rivals or {})
 
-    def incomplete(self, why: Refusal | None) -> None:
+    def note_incomplete(self, why: Refusal | None) -> None:
         """Note why no observation is complete; None if one is."""
-        self.session.policy.unasked = why
+        self.activation.inference.unasked = why
 
-    def inference_running(self, busy_s: float) -> None:
+    def note_inference_running(self, busy_s: float) -> None:
         """Note for how long the present inference has been under way; 0 if there is none."""
-        hung = self.session.policy.running(busy_s, self.config.safety.inference_timeout_s)
-        self.session.counters["inferences_hung"] += hung
+        hung = self.activation.inference.note_running(busy_s, self.config.safety.inference_timeout_s)
+        self.activation.counters["inferences_hung"] += hung
 
-    def chunk(
+    def take_chunk(
         self, observation_ns: int, dt_s: float, values: Vector, now_ns: int, number: int = 0
     ) -> Refusal | None:
         """Take a chunk from the policy.
@@ -252,27 +252,27 @@ class Controller:
         """Note a chunk of a wrong size, which is for a different robot; returns why it is not executed."""
         return self._intake.refuse(reason)
 
-    def inference_error(self, reason: Refusal) -> None:
+    def note_inference_error(self, reason: Refusal) -> None:
         """Note that the policy failed, with the code `Why.INFERENCE`."""
         if self.state.active:
-            self._intake.refused(reason)
+            self._intake.note_refusal(reason)
 
     def fail(self, reason: Refusal, fault: Fault = Fault.INPUT) -> None:
         """Brake and latch: what the robot's world sends is not what the policy was made for."""
-        self._machine.event(Event.ERROR, reason, fault)
+        self._machine.handle(Event.ERROR, reason, fault)
 
     def explain(self, more: Refusal) -> None:
         """Add to the reason of what is latched what else is known of it."""
         if self.latched is not None:
-            self._machine.latched = self.session.reason = append_reason(self.latched, more)
+            self._machine.latched = self.activation.reason = append_reason(self.latched, more)
 
     def stop(self, reason: Refusal = STOPPED, fault: Fault = Fault.STOPPED) -> bool:
         """Brake and latch; pressed while INACTIVE it latches too. Returns False if something was latched already."""
         if self.latched is not None:
             return False
-        self.session.counters["operator_stops"] += 1
+        self.activation.counters["operator_stops"] += 1
         self._machine.latched, self._machine.fault = reason, fault
-        self._machine.event(Event.STOP, reason, fault)
+        self._machine.handle(Event.STOP, reason, fault)
         return True
 
     def latch(self, reason: Refusal | None, fault: Fault | None) -> None:
@@ -287,11 +287,11 @@ class Controller:
         if not self.filter.at_rest:
             remedy = "clear the fault when it is at rest"
             return Refusal(Why.BRAKING, "the robot", problem="is still braking", remedy=remedy)
-        self.session.policy.good()
-        self.session.policy.used_up = 0
-        self.guards.note_cleared()
+        self.activation.inference.note_good()
+        self.activation.inference.used_up = 0
+        self.monitors.note_cleared()
         self._machine.latched, self._machine.fault = None, None
-        self._machine.event(Event.CLEAR)
+        self._machine.handle(Event.CLEAR)
         return None
 
     # --- once per period -------------------------------------------------------------------------------------------
@@ -300,14 +300,14 @@ class Controller:
         """Make the command of this period, or None if nothing is to be sent."""
         if not self.state.active:
             return None
-        if self.session.last_now_ns is not None and now_ns < self.session.last_now_ns:
-            back_ns = now_ns - self.session.last_now_ns - self.period_ns
+        if self.activation.last_now_ns is not None and now_ns < self.activation.last_now_ns:
+            back_ns = now_ns - self.activation.last_now_ns - self.period_ns
             self.plan.shift(back_ns)
             self._motion.pace.shift(back_ns)
-            self.session.sent_ns = None
-            self.guards.deadman.reset()
-            self.clock_jumped(Refusal(Why.WENT_BACK, "control time", problem="went back"))
-        self.session.last_now_ns = now_ns
+            self.activation.sent_ns = None
+            self.monitors.deadman.reset()
+            self.note_clock_jump(Refusal(Why.WENT_BACK, "control time", problem="went back"))
+        self.activation.last_now_ns = now_ns
         return self._stepper.step(now_ns)
 
     @property
@@ -322,12 +322,12 @@ class Controller:
             other: the one before.
             held: streams that are published only while they move: that they were seen counts on.
         """
-        self._motion.succeed(other._motion, self.guards.tracking)
-        self.guards.watchdog.succeed(other.guards.watchdog, held)
+        self._motion.succeed(other._motion, self.monitors.tracking)
+        self.monitors.watchdog.succeed(other.monitors.watchdog, held)
 
     def wants_chunk(self, now_ns: int) -> bool:
         """Whether the policy should be asked for a chunk."""
-        if not self.session.enabled or self.state in (State.FAULT, State.INACTIVE, State.UNCONFIGURED):
+        if not self.activation.enabled or self.state in (State.FAULT, State.INACTIVE, State.UNCONFIGURED):
             return False
         return self.state is not State.RUNNING or self.queue.wants_chunk(
             self._motion.target_ns(now_ns) + self.queue.longest_ns, self._intake.latency.high_s
@@ -337,37 +337,37 @@ class Controller:
 
     def stream_ages_s(self, now_ns: int) -> Mapping[str, float]:
         """Age of every stream's newest usable message in seconds, NaN if never seen."""
-        return {name: self.guards.watchdog.age_s(name, now_ns) for name in self.stream_timeouts_s}
+        return {name: self.monitors.watchdog.age_s(name, now_ns) for name in self.stream_timeouts_s}
 
     @property
     def stream_timeouts_s(self) -> Mapping[str, float]:
         """Age at which each stream stops the robot."""
-        return self.guards.watchdog.timeouts_s
+        return self.monitors.watchdog.timeouts_s
 
     @property
     def counters(self) -> Mapping[str, int]:
         """Since activation, by name."""
-        return MappingProxyType(self.session.counters)
+        return MappingProxyType(self.activation.counters)
 
     @property
     def margin_s(self) -> float:
         """For how long the robot had known its motion when the last period began; NaN: of none."""
-        return self.session.margin_s
+        return self.activation.margin_s
 
     @property
     def reason(self) -> Refusal | None:
         """Why it is in HOLDING or FAULT, or left HOLDING for WAITING; None otherwise."""
-        return self.session.reason
+        return self.activation.reason
 
     @property
     def held(self) -> Refusal | None:
         """Why HOLDING began, with what is known of the policy by now."""
-        return self.session.explain_hold()
+        return self.activation.explain_hold()
 
     @property
     def newest_chunk(self) -> Chunk | None:
         """The newest chunk in use, or the one that waits for the start."""
-        return self.session.taken or self.session.pending
+        return self.activation.taken or self.activation.pending
 
     @property
     def latency_high_s(self) -> float:
@@ -381,16 +381,16 @@ class Controller:
 
     def snapshot(self, now_ns: int) -> Snapshot:
         """All of it that others may know, at a control time."""
-        return take_snapshot(self._machine, self._motion, self.guards, self._intake.latency, now_ns)
+        return take_snapshot(self._machine, self._motion, self.monitors, self._intake.latency, now_ns)
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _align(self, position: Vector) -> Vector:
-        rows = self._motion.aligned(np.array(position, dtype=np.float64)[None], self.session.measured)
+        rows = self._motion.align(np.array(position, dtype=np.float64)[None], self.activation.measured)
         return np.asarray(rows[0], dtype=np.float64)
 
     def _forget(self) -> None:
         self.queue.clear()
-        self.guards.reset()
-        self._motion.beginning.stillness.reset()
-        self._machine.session = Session()
+        self.monitors.reset()
+        self._motion.motion_start.stillness.reset()
+        self._machine.activation = ControllerState()

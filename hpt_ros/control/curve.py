@@ -86,31 +86,31 @@ class Curve:
         low, high, far = before - here, after - here, later - here
         v = 1.0 - u
         position = here + (v**3 * low + (1.0 + 3.0 * u * (1.0 + u * v)) * high + u**3 * far) / 6.0
-        position = np.clip(
-            position, near.min(axis=0), near.max(axis=0)
-        )  # but for rounding it is there anyway
+        # But for rounding it is there anyway.
+        position = np.minimum(np.maximum(position, near.min(axis=0)), near.max(axis=0))
         velocity = (-v * v * low + (1.0 + u * (2.0 - 3.0 * u)) * high + u * u * far) / 2.0
         return Reference(*self._of_length_1(position, velocity * (NS_PER_S / self.period_ns)))
 
     def knots(self, from_ns: int) -> Knots:
         """The knots from the last at or before a time on, without those that a cubic through the others passes."""
         dt_s = self.period_ns / NS_PER_S
-        skip = int(np.clip((from_ns - self.first_ns) // self.period_ns, 0, len(self.controls) - 3))
+        skip = min(max((from_ns - self.first_ns) // self.period_ns, 0), len(self.controls) - 3)
         controls = self.controls[skip:]
         second = controls[2:] - 2.0 * controls[1:-1] + controls[:-2]
-        keep = np.ones(len(second), dtype=bool)
+        before, here, after = controls[:-2], controls[1:-1], controls[2:]
+        kept = np.arange(len(second))
         if len(second) > 2:
             bend = np.abs(second[2:] - 2.0 * second[1:-1] + second[:-2]).max(axis=1)
-            keep[1:-1] = bend > STRAIGHT * np.abs(second).max()
-        first = self.first_ns + skip * self.period_ns
-        times_ns = first + np.flatnonzero(keep).astype(np.int64) * self.period_ns
-        second = second[keep]
-        before, here, after = controls[:-2][keep], controls[1:-1][keep], controls[2:][keep]
-        positions = np.clip(
-            here + second / 6.0,
+            keep = bend > STRAIGHT * np.abs(second).max()
+            if not keep.all():
+                kept = np.concatenate([kept[:1], kept[1:-1][keep], kept[-1:]])
+                second, before, here, after = second[kept], before[kept], here[kept], after[kept]
+        times_ns = self.first_ns + skip * self.period_ns + kept * self.period_ns
+        lowest, highest = (
             np.minimum(np.minimum(before, here), after),
             np.maximum(np.maximum(before, here), after),
         )
+        positions = np.minimum(np.maximum(here + second / 6.0, lowest), highest)
         return Knots(times_ns, positions, (after - before) / (2.0 * dt_s), second / dt_s**2)
 
     def later(self, by_ns: int) -> Curve:

@@ -22,11 +22,11 @@ class Deadman:
         """Released until the next true message."""
         self._held_ns = None
 
-    def heard(self, held: bool, arrival_ns: int) -> None:
+    def note_signal(self, held: bool, arrival_ns: int) -> None:
         """Note a message."""
         self._held_ns = arrival_ns if held else None
 
-    def released(self, now_ns: int) -> Refusal | None:
+    def check_held(self, now_ns: int) -> Refusal | None:
         """Return why the robot must not move; None if it may."""
         subject = f"the enabling switch on {self._config.topic}"
         if not self._config.topic:

@@ -44,7 +44,7 @@ class FrozenImages:
         """Forget all images."""
         self._images.clear()
 
-    def saw(self, stream: str, pixels: NDArray[Any], pose: Vector | None) -> None:
+    def note_image(self, stream: str, pixels: NDArray[Any], pose: Vector | None) -> None:
         """Note an image.
 
         Args:
@@ -64,7 +64,7 @@ class FrozenImages:
         elif pose is not None:
             last.travel = max(last.travel, float(np.abs(pose - last.pose).max()))
 
-    def frozen(self) -> Mapping[str, Refusal]:
+    def find_frozen(self) -> Mapping[str, Refusal]:
         """Return the frozen streams, each with its reason."""
         return {
             name: Refusal(

@@ -65,6 +65,6 @@ class GoalPacer:
         """The last goal was not taken: it is due again, after a while."""
         self._again, self._least_ns = True, max(self._usual_ns, round(RETRY_S * NS_PER_S))
 
-    def lost(self) -> None:
+    def note_loss(self) -> None:
         """The driver is gone: what it was commanded last is sent when it is there again."""
         self._again = self._ever

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hpt_ros.control.refusals import Why, joined
+from hpt_ros.control.refusals import Why, join
 from hpt_ros.errors import Refusal
 
 
@@ -38,7 +38,7 @@ class CommandLink:
         self._published: list[Refusal] = []  # by others, on our topics
         self._asked: list[Refusal] = []  # by others, with goals
 
-    def saw(self, topics: Sequence[CommandTopic]) -> None:
+    def note_topics(self, topics: Sequence[CommandTopic]) -> None:
         """Note what the graph shows now of all topics."""
         self._refuse_unsubscribed = [_refuse_unsubscribed(topic) for topic in topics if not topic.taken]
         self._published = [
@@ -47,7 +47,7 @@ class CommandLink:
             if topic.rivals
         ]
 
-    def serves(self, absent: Sequence[str]) -> None:
+    def note_absent_servers(self, absent: Sequence[str]) -> None:
         """Note the actions that have no server now, by their full names."""
         self._unserved = [
             Refusal(
@@ -57,7 +57,7 @@ class CommandLink:
             for name in absent
         ]  # fmt: skip
 
-    def asks(self, rivals: Mapping[str, Sequence[str]]) -> None:
+    def note_rivals(self, rivals: Mapping[str, Sequence[str]]) -> None:
         """Note who else sends goals: action to nodes."""
         self._asked = [
             _other_publishers(Why.ASKED, nodes, f"sends goals to the action {name}")
@@ -68,17 +68,17 @@ class CommandLink:
     @property
     def contested(self) -> Refusal | None:
         """Who else commands the robot; None if nobody."""
-        return joined((*self._published, *self._asked))
+        return join((*self._published, *self._asked))
 
     @property
     def unserved(self) -> Refusal | None:
         """Which actions have no server; None if all have one."""
-        return joined(self._unserved)
+        return join(self._unserved)
 
     @property
     def unheard(self) -> Refusal | None:
         """Why commands would reach nobody; None if they reach somebody."""
-        return joined((*self._refuse_unsubscribed, *self._unserved))
+        return join((*self._refuse_unsubscribed, *self._unserved))
 
 
 def _refuse_unsubscribed(topic: CommandTopic) -> Refusal:

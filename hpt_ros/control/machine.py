@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from hpt_ros.control.controller_state import ControllerState
 from hpt_ros.control.queue import ChunkQueue
-from hpt_ros.control.session import Session
 from hpt_ros.control.state_machine import Event, State, next_state
 from hpt_ros.errors import Refusal
 
@@ -31,7 +31,7 @@ class Machine:
 
     Attributes:
         state: present one.
-        session: of this activation.
+        activation: of this activation.
         latched: why the robot must not move until an operator clears it; outlives activations. None: it may.
         fault: its kind; None while nothing is latched.
     """
@@ -40,11 +40,11 @@ class Machine:
         """Start INACTIVE; `queue` is cleared with each end of RUNNING."""
         self._queue = queue
         self.state = State.INACTIVE
-        self.session = Session()
+        self.activation = ControllerState()
         self.latched: Refusal | None = None
         self.fault: Fault | None = None
 
-    def event(self, event: Event, reason: Refusal | None = None, fault: Fault | None = None) -> None:
+    def handle(self, event: Event, reason: Refusal | None = None, fault: Fault | None = None) -> None:
         """Take what happened; in a state that it does not change it says nothing.
 
         Args:
@@ -55,16 +55,16 @@ class Machine:
         before, self.state = self.state, next_state(self.state, event)
         if self.state is before:
             return
-        self.session.reason = reason
+        self.activation.reason = reason
         if self.state is State.FAULT:
             self.latched, self.fault = reason, fault
-            self.session.counters["faults"] += 1
+            self.activation.counters["faults"] += 1
         if self.state is not State.RUNNING:
             self._queue.clear()
-            self.session.pending = self.session.unused = self.session.taken = None
+            self.activation.pending = self.activation.unused = self.activation.taken = None
 
     def hold(self, event: Event, reason: Refusal) -> None:
         """Take an event that leads to HOLDING, where the time of each cause counts from now."""
         if self.state is not State.HOLDING:
-            self.session.hold_times.begin()
-        self.event(event, reason)
+            self.activation.hold_times.begin()
+        self.handle(event, reason)

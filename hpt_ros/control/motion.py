@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Chunk, ChunkError, Vector, shape_refusal
 from hpt_ros.control.config import ControlConfig
-from hpt_ros.control.gate import Gate
 from hpt_ros.control.holding import Cause, Missing
+from hpt_ros.control.limiter import CommandLimiter
+from hpt_ros.control.orientation_limits import align
 from hpt_ros.control.pace import STOPPED, Pace
 from hpt_ros.control.plan import MotionPlan
 from hpt_ros.control.queue import ChunkQueue, step_mask
 from hpt_ros.control.refusals import Why
-from hpt_ros.control.safety import Limits, Output
-from hpt_ros.control.start import Beginning, jump, too_far
+from hpt_ros.control.safety import LimitedCommand, Limits
+from hpt_ros.control.start_checks import MotionStart, check_continuity, check_first_target
 from hpt_ros.control.tracking import Tracking
-from hpt_ros.control.turning import aligned
 from hpt_ros.control.workspace import Kinematics
 from hpt_ros.errors import Refusal
 
@@ -75,7 +75,7 @@ class Motion:
         self.step = step = step_mask(config.queue, names, grippers)
         step[list(limits.rates)] = True
         self._config, self._names, self._turns, self._wraps = config, tuple(names), tuple(turns), wraps
-        self.limits = limits.scaled(config.safety.velocity_scale, config.safety.acceleration_scale)
+        self.limits = limits.scale(config.safety.velocity_scale, config.safety.acceleration_scale)
         # How far away a target may be is about the policy, which was trained at full speed: not scaled.
         self._reach_limits = limits
         self.period_ns = round(NS_PER_S / rate_hz)
@@ -85,7 +85,7 @@ class Motion:
         )
         self.queue = ChunkQueue(config.queue, step, ahead_ns, limits.rates)
         self.pace = Pace(config.speed_scaling)
-        self.filter = Gate(
+        self.filter = CommandLimiter(
             self.limits, self.period_ns / NS_PER_S, step,
             turns=turns, workspace=config.workspace, kinematics=kinematics,
         )  # fmt: skip
@@ -97,36 +97,38 @@ class Motion:
         self._arriving = (
             False  # the plan began with a time for the robot's controller to come to its first pose
         )
-        self.beginning = Beginning(names, limits, config.safety.pose_tolerance, step, config.tracking.lag_s)
+        self.motion_start = MotionStart(
+            names, limits, config.safety.pose_tolerance, step, config.tracking.lag_s
+        )
 
     # --- chunks ----------------------------------------------------------------------------------------------------
 
-    def aligned(self, values: Vector, measured: Vector | None) -> Vector:
+    def align(self, values: Vector, measured: Vector | None) -> Vector:
         """Values (H, dim) with the signs and turns of what the robot was commanded last, or else of where it is."""
         near = self.filter.position if self.filter.position is not None else measured
-        return aligned(values, self._turns, near, self._wraps)
+        return align(values, self._turns, near, self._wraps)
 
     def check(
         self, observation_ns: int, dt_s: float, values: Vector, number: int, now_ns: int, *,
         measured: Vector | None, moving: bool,
     ) -> Checked | Refusal:  # fmt: skip
-        """Look at a chunk as `Controller.chunk` gets it; `moving` compares it with the commands of now too."""
+        """Look at a chunk as `Controller.take_chunk` gets it; `moving` compares it with the commands of now too."""
         if (wrong_size := shape_refusal(values, len(self._names))) is not None:
             return wrong_size
         try:
-            chunk = Chunk(observation_ns, dt_s, self.aligned(values, measured), number)
+            chunk = Chunk(observation_ns, dt_s, self.align(values, measured), number)
         except ChunkError as error:
             return replace(error.refusal, code=Why.NOT_FINITE)
-        planned = self.planned(chunk)
+        planned = self.to_plan_time(chunk)
         # Before motion its start is looked at by itself.
         pose = self.filter.position if moving else None
         time_ns, reach_s = self.target_ns(now_ns), self._config.safety.jump_reach_s
-        jumps = jump(
+        jumps = check_continuity(
             self._names, planned, pose, time_ns, self._reach_limits, reach_s, self.queue, self._turns
         )
         return Checked(chunk, planned) if jumps is None else jumps
 
-    def planned(self, chunk: Chunk) -> Chunk:
+    def to_plan_time(self, chunk: Chunk) -> Chunk:
         """The chunk on plan time."""
         observation_ns = self.pace.plan_ns(chunk.observation_ns)
         return (
@@ -167,14 +169,16 @@ class Motion:
         """
         wait_ns, pose = None, self.filter.position if held else None
         if pose is None:
-            origin = self.beginning.origin(now_ns, measured, self.plan, tracking)
+            origin = self.motion_start.origin(now_ns, measured, self.plan, tracking)
             if isinstance(origin, Refusal):
                 return Missing(Cause.START, origin, origin)
             pose, wait_ns = origin.pose, origin.wait_ns
-        planned = self.planned(chunk)
+        planned = self.to_plan_time(chunk)
         target = self.queue.chunk_at(planned, self.pace.plan_ns(now_ns + self.ahead_ns)).position
         reach_s = self._config.safety.start_reach_s
-        far = too_far(self._names, target, pose, self._reach_limits, reach_s, self._turns, self.queue.step)
+        far = check_first_target(
+            self._names, target, pose, self._reach_limits, reach_s, self._turns, self.queue.step
+        )
         if far is not None:
             return Missing(Cause.START, far, far)
         if wait_ns is not None:
@@ -192,7 +196,7 @@ class Motion:
         self.pace.advance(self.plan.next_ns + self.plan.delay_ns, self._fastest_change)
         self.queue.pace = self.pace.rate
 
-    def follow(self) -> Output | Refusal | None:
+    def follow(self) -> LimitedCommand | Refusal | None:
         """Make the next command from the queue; None if its chunk is used up."""
         reference = self.queue.at(self.pace.plan_ns(self.plan.next_ns + self.plan.delay_ns))
         if reference is None:
@@ -204,7 +208,7 @@ class Motion:
         """Go on from what the robot was commanded last by another of it, and say so to `tracking`."""
         if other.plan.position is not None:
             self.plan.begin(other.plan.rest_ns, other.plan.position)
-            tracking.commanded(other.plan.rest_ns, other.plan.position)
+            tracking.note_command(other.plan.rest_ns, other.plan.position)
             tracking.reset()
         self.pace.succeed(other.pace)
 

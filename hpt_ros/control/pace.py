@@ -39,7 +39,7 @@ class Pace:
         self.wanted = self.rate = 1.0
         self._knots: deque[tuple[int, int]] = deque()  # control time to plan time, oldest first
 
-    def heard(self, value: float) -> None:
+    def note_scaling(self, value: float) -> None:
         """Note a message, in the configuration's unit; one that is no number says nothing."""
         if value == value:
             self._heard = True

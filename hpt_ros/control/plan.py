@@ -10,7 +10,7 @@ import numpy as np
 
 from hpt_ros.control.chunk import NS_PER_S, Vector
 from hpt_ros.control.curve import Curve
-from hpt_ros.control.gate import Gate
+from hpt_ros.control.limiter import CommandLimiter
 
 # A message repeats what was commanded from this long ago on, ours: joint_trajectory_controller follows a message
 # exactly only if it covers the moment at which it is sampled (decision 0015), on a clock that may be behind ours by
@@ -35,25 +35,26 @@ class MotionPlan:
     the robot on that path to rest: `catch_up` goes along with it. A robot at rest has its control points too, all the
     same: so motion always goes on from what was last commanded, however long ago that was.
 
-    With `taps` > 1 the control points are a moving average of what the gate lets through. An average keeps the limits
-    of position, velocity and acceleration, and changes the acceleration A by at most 2 A / taps per period, which
-    bounds the jerk (Biagiotti and Melchiorri, "Trajectory Planning for Automatic Machines and Robots", 2008, ch. 4).
+    With `taps` > 1 the control points are a moving average of what the limiter lets through. An average keeps the
+    limits of position, velocity and acceleration, and changes the acceleration A by at most 2 A / taps per period,
+    which bounds the jerk (Biagiotti and Melchiorri, "Trajectory Planning for Automatic Machines and
+    Robots", 2008, ch. 4).
     """
 
-    def __init__(self, gate: Gate, period_ns: int, lead_ns: int, taps: int = 1) -> None:
+    def __init__(self, limiter: CommandLimiter, period_ns: int, lead_ns: int, taps: int = 1) -> None:
         """Start with nothing commanded.
 
         Args:
-            gate: makes legal commands, one a period.
+            limiter: makes legal commands, one a period.
             period_ns: of commands.
             lead_ns: how far ahead of now the curve is fixed.
             taps: of the moving average.
         """
-        self._gate, self.period_ns, self._taps = gate, period_ns, taps
+        self._limiter, self.period_ns, self._taps = limiter, period_ns, taps
         self._least_lead_ns, self._look_ns = lead_ns, 0
         self._transport_ns = min(round(TRANSPORT_S * NS_PER_S), lead_ns - period_ns)
         self._controls: deque[Vector] = deque()
-        self._passed: deque[Vector] = deque(maxlen=taps)  # by the gate, newest last
+        self._passed: deque[Vector] = deque(maxlen=taps)  # by the limiter, newest last
         self._last_ns = 0  # of the last control point
         self._rest_ns = 0  # from when on the curve stands, if it is not moved any further
 
@@ -79,7 +80,7 @@ class MotionPlan:
     @property
     def position(self) -> Vector | None:
         """What was commanded last, (dim,); None: nothing was ever commanded."""
-        return self._gate.position if self._controls else None
+        return self._limiter.position if self._controls else None
 
     @property
     def last_ns(self) -> int:
@@ -104,7 +105,7 @@ class MotionPlan:
     @property
     def at_rest(self) -> bool:
         """Whether the last control points are the same: rest comes next, unless it is commanded to move."""
-        return self._gate.at_rest and all(each is self._passed[-1] for each in self._passed)
+        return self._limiter.at_rest and all(each is self._passed[-1] for each in self._passed)
 
     @property
     def rest_ns(self) -> int:
@@ -125,7 +126,7 @@ class MotionPlan:
             wait_ns: the robot is commanded to be there this long from now, so that its controller, which may hold it
                 elsewhere, comes there smoothly.
         """
-        self._gate.reset(pose)
+        self._limiter.reset(pose)
         pose = self._pose()
         self._last_ns = self.first_ns(now_ns, wait_ns) - self.period_ns
         count = max(-(-(self._last_ns - now_ns - wait_ns) // self.period_ns) + 2, 4)
@@ -152,7 +153,7 @@ class MotionPlan:
                 self._controls = deque([self._controls[-1]] * len(self._controls))
                 break
             moving = not self.at_rest
-            self._gate.brake()
+            self._limiter.brake()
             self.extend()
             count += moving
         return count
@@ -160,7 +161,7 @@ class MotionPlan:
     def finish(self) -> None:
         """Nothing more will be sent: the robot goes to rest as it was commanded."""
         while self.known and not self.at_rest:
-            self._gate.brake()
+            self._limiter.brake()
             self.extend()
 
     def shift(self, by_ns: int) -> None:
@@ -169,7 +170,7 @@ class MotionPlan:
         self._rest_ns += by_ns
 
     def extend(self) -> None:
-        """Take the gate's newest command as the next control point."""
+        """Take the limiter's newest command as the next control point."""
         before, pose = self._controls[-1], self._pose()
         if np.array_equal(pose, self._passed[-1]):
             pose = self._passed[-1]
@@ -181,7 +182,7 @@ class MotionPlan:
 
     def curve(self) -> Curve:
         """All that is commanded now: from shortly before now, if something was commanded then, to rest."""
-        way = self._gate.path_to_rest()
+        way = self._limiter.path_to_rest()
         if self._taps > 1:
             passed = [*self._passed, *way, *([way[-1]] * self._taps)]
             taps = self._taps
@@ -191,7 +192,7 @@ class MotionPlan:
             start_ns,
             self.period_ns,
             np.concatenate([np.array(self._controls), way, way[-1:]]),
-            self._gate.turns,
+            self._limiter.turns,
         )
 
     def _forget_before(self, now_ns: int) -> None:
@@ -205,9 +206,9 @@ class MotionPlan:
     def _average(self, positions: list[Vector]) -> Vector:
         if self._taps == 1 or all(np.array_equal(each, positions[-1]) for each in positions):
             return positions[-1]
-        return self._gate.normalised(np.mean(positions, axis=0))
+        return self._limiter.normalise(np.mean(positions, axis=0))
 
     def _pose(self) -> Vector:
-        if self._gate.position is None:
+        if self._limiter.position is None:
             raise RuntimeError("MotionPlan.begin comes first")
-        return self._gate.position
+        return self._limiter.position

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Vector
+from hpt_ros.control.orientation_limits import distances
 from hpt_ros.control.refusals import Why
-from hpt_ros.control.turning import distances
 from hpt_ros.errors import Refusal
 
 # A robot may be measured as far from where it was as its velocity limits cover in this time, ours: noise of 0.1 rad
@@ -64,7 +64,7 @@ class Plausibility:
         self._contradicted.clear()
         self._problems.clear()
 
-    def refusal(self, stream: str, part: Hashable, stamp_ns: int, pose: Vector) -> Refusal | None:
+    def check(self, stream: str, part: Hashable, stamp_ns: int, pose: Vector) -> Refusal | None:
         """Return why a message must not be believed; None if it may.
 
         Args:

@@ -82,7 +82,7 @@ def append_reason(refusal: Refusal, then: Refusal | None) -> Refusal:
     )
 
 
-def joined(refusals: Iterable[Refusal]) -> Refusal | None:
+def join(refusals: Iterable[Refusal]) -> Refusal | None:
     """Return several as one: the first's code, all of them as the value, their sentences; None if there are none."""
     found = tuple(refusals)
     if len(found) < 2:

@@ -71,7 +71,7 @@ class Limits:
                 remedy="correct the embodiment",
             )  # fmt: skip
 
-    def scaled(self, velocity: float, acceleration: float) -> Limits:
+    def scale(self, velocity: float, acceleration: float) -> Limits:
         """These limits with that part of the velocities and accelerations."""
         own = np.ones(self.dim)
         own[list(self.rates)] = velocity
@@ -95,7 +95,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Output:
+class LimitedCommand:
     """A command that is within all limits, and which limits changed it.
 
     Attributes:
@@ -178,7 +178,7 @@ class SafetyFilter:
         self._position = np.clip(position, self.limits.lower, self.limits.upper)
         self._velocity = np.zeros(self.limits.dim)
 
-    def take(self, position: Vector) -> Output:
+    def take(self, position: Vector) -> LimitedCommand:
         """Make a command of a position that the caller knows to be within all limits."""
         velocity = (position - self._pose()) / self.dt_s
         return self._send(position, velocity, velocity)
@@ -192,7 +192,7 @@ class SafetyFilter:
         self._position = None
         self._velocity = np.zeros(self.limits.dim)
 
-    def apply(self, target: Vector, velocity: Vector | None = None) -> Output | None:
+    def apply(self, target: Vector, velocity: Vector | None = None) -> LimitedCommand | None:
         """Make the next command.
 
         Args:
@@ -235,7 +235,7 @@ class SafetyFilter:
             slowed=bool(slowed.any()),
         )
 
-    def brake(self) -> Output:
+    def brake(self) -> LimitedCommand:
         """The next command on the shortest path to rest; at rest, the last command again, bit for bit."""
         last = self._pose()
         low, high = self._interval(last)
@@ -303,13 +303,13 @@ class SafetyFilter:
         velocity_clamped: bool = False,
         acceleration_clamped: bool = False,
         slowed: bool = False,
-    ) -> Output:
+    ) -> LimitedCommand:
         # The velocity that the commands really have, not the one meant: rounding must not add up. But a dimension
         # meant to be still is still.
         last = self._pose()
         self._velocity = np.where(velocity == 0.0, 0.0, (position - last) / self.dt_s)
         self._position = position
-        return Output(
+        return LimitedCommand(
             position.copy(),
             sent_velocity.copy(),
             position_clamped,

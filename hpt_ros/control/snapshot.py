@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from hpt_ros.control.chunk import Chunk
-from hpt_ros.control.guards import Guards
 from hpt_ros.control.holding import Missing
 from hpt_ros.control.latency import LatencyWindow
 from hpt_ros.control.machine import Machine
+from hpt_ros.control.monitors import Monitors
 from hpt_ros.control.motion import Motion
 from hpt_ros.control.state_machine import State
 from hpt_ros.errors import Refusal
@@ -32,7 +32,7 @@ class Snapshot:
         stopped: why the robot's own speed does not.
         measured: whether the robot's pose is known.
         pending: whether a chunk waits for the start.
-        excuse: why no chunk comes.
+        reason_no_chunk: why no chunk comes.
         chunk: newest chunk in use.
         queue_length: actions still to come.
         counters: since activation.
@@ -52,7 +52,7 @@ class Snapshot:
     stopped: Refusal | None
     measured: bool
     pending: bool
-    excuse: Refusal | None
+    reason_no_chunk: Refusal | None
     chunk: Chunk | None
     queue_length: int
     counters: Mapping[str, int]
@@ -62,27 +62,27 @@ class Snapshot:
 
 
 def take_snapshot(
-    machine: Machine, motion: Motion, guards: Guards, latency: LatencyWindow, now_ns: int
+    machine: Machine, motion: Motion, monitors: Monitors, latency: LatencyWindow, now_ns: int
 ) -> Snapshot:
     """A controller, of its parts, at a control time."""
-    session = machine.session
+    activation = machine.activation
     return Snapshot(
         state=machine.state,
-        enabled=session.enabled,
-        missing=session.missing,
-        held=session.explain_hold(),
-        stale=dict(session.stale),
-        unserved=guards.link.unserved,
-        unheard=guards.link.unheard,
-        released=guards.deadman.released(now_ns),
+        enabled=activation.enabled,
+        missing=activation.missing,
+        held=activation.explain_hold(),
+        stale=dict(activation.stale),
+        unserved=monitors.link.unserved,
+        unheard=monitors.link.unheard,
+        released=monitors.deadman.check_held(now_ns),
         stopped=motion.pace.stopped,
-        measured=session.measured is not None,
-        pending=session.pending is not None,
-        excuse=session.policy.excuse,
-        chunk=session.taken,
+        measured=activation.measured is not None,
+        pending=activation.pending is not None,
+        reason_no_chunk=activation.inference.reason_no_chunk,
+        chunk=activation.taken,
         queue_length=motion.queue.remaining(motion.target_ns(now_ns)),
-        counters=dict(session.counters),
+        counters=dict(activation.counters),
         latency_high_s=latency.high_s,
-        tracking_error=guards.tracking.error,
+        tracking_error=monitors.tracking.error,
         braking=not motion.filter.at_rest,
     )

@@ -39,7 +39,7 @@ class Stillness:
         """Forget everything."""
         self._samples.clear()
 
-    def measured(self, stamp_ns: int, position: Vector) -> None:
+    def note_pose(self, stamp_ns: int, position: Vector) -> None:
         """Note a measured pose (dim,); one that is not newer than the last says nothing."""
         if self._samples and stamp_ns <= self._samples[-1][0]:
             return

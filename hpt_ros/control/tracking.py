@@ -71,12 +71,12 @@ class Tracking:
         self.error = float("nan")
         self.problem: Refusal | None = None
 
-    def commanded(self, time_ns: int, position: Vector) -> None:
+    def note_command(self, time_ns: int, position: Vector) -> None:
         """Note a command (dim,) and when the robot is to be there."""
         self._judging = True
         self._commands.append((time_ns, position))
 
-    def measured(self, stamp_ns: int, position: Vector) -> None:
+    def note_pose(self, stamp_ns: int, position: Vector) -> None:
         """Compare a measured pose (dim,); one that is not newer than the last, or before any command, says nothing."""
         if not self._judging or (self._stamp_ns is not None and stamp_ns <= self._stamp_ns):
             return

@@ -15,7 +15,7 @@ from hpt_ros.errors import Refusal
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _Receipt:
     stamp_ns: int
     arrival_ns: int
 
@@ -56,7 +56,7 @@ class Watchdog:
             else max(config.timeout_s, config.periods / rate_hz + config.delay_s)
             for name, rate_hz in rates_hz.items()
         }
-        self._seen: dict[str, _Seen] = {}
+        self._seen: dict[str, _Receipt] = {}
         self.unseen = "was never seen"
 
     def reset(self) -> None:
@@ -68,20 +68,20 @@ class Watchdog:
         """Take over when streams that hold were seen."""
         self._seen |= {name: seen for name, seen in other._seen.items() if name in names}
 
-    def saw(self, name: str, stamp_ns: int, arrival_ns: int) -> None:
+    def note_message(self, name: str, stamp_ns: int, arrival_ns: int) -> None:
         """Note a message that could be used; one older than the newest known does not count."""
         if name not in self.timeouts_s:
             raise KeyError(name)
         seen = self._seen.get(name)
         if seen is None or stamp_ns >= seen.stamp_ns:
-            self._seen[name] = _Seen(stamp_ns, arrival_ns)
+            self._seen[name] = _Receipt(stamp_ns, arrival_ns)
 
     def age_s(self, name: str, now_ns: int) -> float:
         """Age of the newest message, the larger of that by stamp and that by arrival; NaN if never seen."""
         seen = self._seen.get(name)
         return float("nan") if seen is None else (now_ns - min(seen.stamp_ns, seen.arrival_ns)) / NS_PER_S
 
-    def stale(self, now_ns: int) -> dict[str, Refusal]:
+    def find_stale(self, now_ns: int) -> dict[str, Refusal]:
         """Return the stale streams, each with its reason."""
         reasons: dict[str, Refusal] = {}
         for name, timeout_s in self.timeouts_s.items():

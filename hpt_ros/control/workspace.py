@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.config import WorkspaceConfig
 from hpt_ros.control.refusals import Why
-from hpt_ros.control.safety import Output, SafetyFilter
+from hpt_ros.control.safety import LimitedCommand, SafetyFilter
 from hpt_ros.errors import Code, HptError, Refusal
 
 
@@ -128,7 +128,7 @@ class Fence:
         self._filter, self._workspace = filter_, workspace
         self.blocked: Refusal | None = None  # why the last target was braked instead
 
-    def apply(self, target: Vector, velocity: Vector) -> Output | None:
+    def apply(self, target: Vector, velocity: Vector) -> LimitedCommand | None:
         """As `SafetyFilter.apply`."""
         before, rate = self._filter.position, self._filter.velocity
         output = self._filter.apply(target, velocity)

@@ -120,11 +120,13 @@ class EpisodeWriter:
     def finish(self) -> EpisodeData:
         """Finish segments and files and return the episode; it must have at least one tick."""
         for video in self._videos.values():
-            video.close()
+            video.end()  # all at once; meanwhile the vectors are counted
         for _, file in self._files.values():
             file.close()
         vectors = {name: np.stack(values) for name, values in self._vectors.items()}
         statistics = {name: vector_statistics(values) for name, values in vectors.items()}
+        for video in self._videos.values():
+            video.close()
         statistics |= {name: video.statistics.result() for name, video in self._videos.items()}
         for name, (path, _) in self._files.items():
             feature = self._features[name]

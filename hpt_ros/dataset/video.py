@@ -85,8 +85,9 @@ class SegmentWriter:
         )
         self._stream.height, self._stream.width = height, width
         self._stream.pix_fmt = encoding.pixel_format
-        self._stream.codec_context.time_base = Fraction(1, fps)
-        self._fps, self._encoding = fps, encoding
+        self._time_base = Fraction(1, fps)
+        self._stream.codec_context.time_base = self._time_base
+        self._encoding = encoding
         # One for all frames: it is costly to set up. The encoder's own would use as many threads as there are cores.
         self._reformatter = VideoReformatter()
 
@@ -100,7 +101,7 @@ class SegmentWriter:
                 np.ascontiguousarray(pixels), format=encoding.source
             )  # no copy
             frame = self._reformatter.reformat(image, format=encoding.pixel_format, threads=1)
-        frame.pts, frame.time_base = self.frames, Fraction(1, self._fps)
+        frame.pts, frame.time_base = self.frames, self._time_base
         self._container.mux(self._stream.encode(frame))
         self.frames += 1
 
@@ -136,6 +137,7 @@ class BackgroundWriter:
         self._waiting: list[NDArray[Any]] = []
         self._queue: queue.Queue[list[NDArray[Any]] | None] = queue.Queue(AHEAD)
         self._error: BaseException | None = None
+        self._ended = self._aborted = False
         self._thread = threading.Thread(target=self._run, name="hpt-encoder", daemon=True)
         self._thread.start()
 
@@ -150,23 +152,29 @@ class BackgroundWriter:
         if len(self._waiting) == self._together:
             self._hand_over()
 
-    def close(self) -> None:
-        """Wait for the encoder and finish the file; raises what encoding raised."""
+    def end(self) -> None:
+        """Say that no frame comes any more, without waiting until the file is finished; `close` must follow."""
         self._hand_over()
         self._stop()
+
+    def close(self) -> None:
+        """Wait until the file is finished; raises what encoding raised."""
+        self.end()
+        self._thread.join()
         if self._error is not None:
             raise self._error
-        self._segment.close()
 
     def abort(self) -> None:
         """Stop and delete the file; may be called after `close` as well."""
+        self._aborted = True
         self._stop()
+        self._thread.join()
         self._segment.abort()
 
     def _stop(self) -> None:
-        if self._thread.is_alive():
+        if not self._ended:
+            self._ended = True
             self._queue.put(None)
-            self._thread.join()
 
     def _hand_over(self) -> None:
         if self._waiting:
@@ -175,16 +183,22 @@ class BackgroundWriter:
 
     def _run(self) -> None:
         while (waiting := self._queue.get()) is not None:
-            if self._error is None:
-                try:
-                    frames, counted = zip(*map(self._prepare, waiting), strict=True)
-                    for frame in frames:
-                        self._segment.add(frame)
-                    self.statistics.add(*counted)
-                except (
-                    BaseException
-                ) as error:  # raised in the caller's thread; the rest is only taken off the queue
-                    self._error = error
+            if self._error is None and not self._aborted:
+                self._work(waiting)
+        if self._error is None and not self._aborted:
+            try:
+                self._segment.close()
+            except BaseException as error:
+                self._error = error
+
+    def _work(self, waiting: list[NDArray[Any]]) -> None:
+        try:
+            frames, counted = zip(*map(self._prepare, waiting), strict=True)
+            for frame in frames:
+                self._segment.add(frame)
+            self.statistics.add(*counted)
+        except BaseException as error:  # raised in the caller's thread; the rest is only taken off the queue
+            self._error = error
 
     def _prepare(self, pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return what is encoded, and what will be read back, but for the loss of colour video."""
@@ -200,7 +214,7 @@ class Concatenation:
     def __init__(self, path: Path, fps: int) -> None:
         self.path = path
         self.frames = 0
-        self._fps = fps
+        self._time_base = Fraction(1, fps)
         self._container: Any = av.open(str(path), "w", format="mp4")
         self._stream: Any = None
 
@@ -214,7 +228,7 @@ class Concatenation:
             stream = source.streams.video[0]
             if self._stream is None:
                 self._stream = self._container.add_stream_from_template(stream)
-                self._stream.time_base = Fraction(1, self._fps)
+                self._stream.time_base = self._time_base
             elif stream.codec_context.extradata != self._stream.codec_context.extradata:
                 raise DatasetError(
                     Code.MISMATCH, f"video segment {str(segment)!r}",
@@ -225,7 +239,7 @@ class Concatenation:
                 if packet.pts is None:
                     continue  # the demuxer's flush packet
                 packet.stream = self._stream
-                packet.time_base = Fraction(1, self._fps)
+                packet.time_base = self._time_base
                 packet.pts = packet.dts = self.frames + count
                 packet.duration = 1
                 self._container.mux(packet)

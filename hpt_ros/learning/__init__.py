@@ -5,35 +5,35 @@
 from __future__ import annotations
 
 from hpt_ros.learning.augment import AugmentConfig
+from hpt_ros.learning.batch_source import BatchSource, open_batch_source
 from hpt_ros.learning.cache import FrameCache, open_cache, open_feature_cache
+from hpt_ros.learning.initial_weights import InitialWeights
 from hpt_ros.learning.recipe import PolicyRecipe, Recipe, RecipeError, load_recipe, read_recipe
 from hpt_ros.learning.reporter import Reporter, Silent
+from hpt_ros.learning.resume_state import load_saved_recipe
 from hpt_ros.learning.samples import Batch, Split, Windows, gather, split_episodes
-from hpt_ros.learning.source import Source, open_source
-from hpt_ros.learning.start import Start
-from hpt_ros.learning.state import load_saved_recipe
 from hpt_ros.learning.train import Result, train
 
 __all__ = [
     "AugmentConfig",
     "Batch",
+    "BatchSource",
     "FrameCache",
+    "InitialWeights",
     "PolicyRecipe",
     "Recipe",
     "RecipeError",
     "Reporter",
     "Result",
     "Silent",
-    "Source",
     "Split",
-    "Start",
     "Windows",
     "gather",
     "load_recipe",
     "load_saved_recipe",
+    "open_batch_source",
     "open_cache",
     "open_feature_cache",
-    "open_source",
     "read_recipe",
     "split_episodes",
     "train",

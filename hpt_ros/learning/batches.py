@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hpt_ros.learning.augment import ImageChanges, Rows, augment_state, change_images, draw_image_changes
+from hpt_ros.learning.batch_source import BatchSource
 from hpt_ros.learning.mixture import Draw, Mixture
 from hpt_ros.learning.recipe import Recipe
-from hpt_ros.learning.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class BatchMaker:
     """
 
     mixture: Mixture
-    sources: Sequence[Source]
+    sources: Sequence[BatchSource]
     recipe: Recipe
     rank: int = 0
     world: int = 1

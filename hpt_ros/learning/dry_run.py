@@ -16,19 +16,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hpt_ros.learning.batch_source import BatchSource, task_places
 from hpt_ros.learning.batches import BatchMaker, MicroBatch
 from hpt_ros.learning.distributed import Processes
+from hpt_ros.learning.initial_weights import InitialWeights, build_policy, completed, with_packaged_weights
 from hpt_ros.learning.mixture import Member, Mixture
 from hpt_ros.learning.optimiser import build_optimiser, freeze, train_mode
 from hpt_ros.learning.preparation import statistics_of, tell_of
 from hpt_ros.learning.recipe import Recipe
 from hpt_ros.learning.reporter import Reporter
-from hpt_ros.learning.source import Source, task_places
-from hpt_ros.learning.start import Start, build_policy, completed, with_packaged_weights
 from hpt_ros.learning.train import Losses
 from hpt_ros.model import Policy
 from hpt_ros.model.encoders import feature_shape
-from hpt_ros.model.memory import training_peak_bytes
+from hpt_ros.model.memory_estimate import training_peak_bytes
 
 TIMED_STEPS = 3  # after one that warms up, and is where memory is counted
 
@@ -68,7 +68,9 @@ class DryRun:
         ]
 
 
-def dry_run(mixture: Mixture, recipe: Recipe, start: Start, report: Reporter, processes: Processes) -> DryRun:
+def dry_run(
+    mixture: Mixture, recipe: Recipe, start: InitialWeights, report: Reporter, processes: Processes
+) -> DryRun:
     """Say what a run would be made of, and measure a few of its steps.
 
     Args:
@@ -132,7 +134,7 @@ def dry_run(mixture: Mixture, recipe: Recipe, start: Start, report: Reporter, pr
     )
 
 
-def _stand_in(policy: Policy, member: Member, recipe: Recipe) -> Source:
+def _stand_in(policy: Policy, member: Member, recipe: Recipe) -> BatchSource:
     """The source of a member, with one random frame, or its features, in place of all."""
     dataset, config = member.dataset, policy.config
     random = np.random.default_rng(recipe.seed)
@@ -146,7 +148,7 @@ def _stand_in(policy: Policy, member: Member, recipe: Recipe) -> Source:
             cell = random.normal(size=(config.views, *feature_shape(config))).astype(np.float32)
             features["image"] = np.broadcast_to(cell, (dataset.length, *cell.shape))
     tasks = task_places(policy, dataset) if "language" in config.modalities else None
-    return Source(dataset, config.modalities, frames, features, tasks=tasks)
+    return BatchSource(dataset, config.modalities, frames, features, tasks=tasks)
 
 
 def _mib(size: int) -> str:

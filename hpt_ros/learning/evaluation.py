@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.learning.batch_source import BatchSource
 from hpt_ros.learning.distributed import Processes
 from hpt_ros.learning.mixture import Mixture
 from hpt_ros.learning.recipe import Recipe
 from hpt_ros.learning.samples import Windows
-from hpt_ros.learning.source import Source
 from hpt_ros.model import MultiPolicy, Policy
 
 
@@ -50,7 +50,7 @@ class ErrorSums:
 
 
 def error_sums(
-    policy: Policy, source: Source, windows: Windows, samples: NDArray[np.int64], batch_size: int
+    policy: Policy, source: BatchSource, windows: Windows, samples: NDArray[np.int64], batch_size: int
 ) -> ErrorSums:
     """Loss and absolute errors over some samples.
 
@@ -77,7 +77,7 @@ def error_sums(
 def validate(
     policy: MultiPolicy,
     mixture: Mixture,
-    sources: Sequence[Source],
+    sources: Sequence[BatchSource],
     recipe: Recipe,
     processes: Processes | None = None,
 ) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from hpt_ros.dataset import Episode
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.learning.batch_source import BatchSource
 from hpt_ros.learning.mixture import Mixture
 from hpt_ros.learning.samples import Windows
-from hpt_ros.learning.source import Source
 from hpt_ros.model import MultiPolicy, Policy
 from hpt_ros.report.images import thumbnail
 
@@ -51,7 +51,9 @@ class Predicted:
     shown: tuple[int, ...]
 
 
-def predict_episodes(policy: MultiPolicy, mixture: Mixture, sources: Sequence[Source]) -> list[Predicted]:
+def predict_episodes(
+    policy: MultiPolicy, mixture: Mixture, sources: Sequence[BatchSource]
+) -> list[Predicted]:
     """Predict over the first validation episodes: two of a single dataset, else one of each robot."""
     found: list[Predicted] = []
     seen: set[str] = set()
@@ -65,7 +67,7 @@ def predict_episodes(policy: MultiPolicy, mixture: Mixture, sources: Sequence[So
     return found
 
 
-def predict_episode(policy: Policy, source: Source, episode: Episode) -> Predicted:
+def predict_episode(policy: Policy, source: BatchSource, episode: Episode) -> Predicted:
     """Predict from evenly spaced ticks of an episode; the policy must be in evaluation mode."""
     robot = source.dataset.embodiment
     windows = Windows.of((episode,), robot.observation_horizon, robot.action.horizon)

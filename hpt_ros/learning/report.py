@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.learning.card import commit
 from hpt_ros.learning.evaluation import errors_by_unit
+from hpt_ros.learning.initial_weights import RANDOM
 from hpt_ros.learning.mixture import Mixture, counts_before
+from hpt_ros.learning.model_card import commit
 from hpt_ros.learning.predictions import Predicted
 from hpt_ros.learning.recipe import recipe_mapping
-from hpt_ros.learning.start import RANDOM
 from hpt_ros.learning.statistics import training_statistics
 from hpt_ros.modalities import Layout
 from hpt_ros.report.charts import Line, draw_lines

@@ -11,13 +11,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from hpt_ros.learning.batch_source import BatchSource
+from hpt_ros.learning.initial_weights import InitialWeights
 from hpt_ros.learning.metrics import Metrics
 from hpt_ros.learning.mixture import Mixture
 from hpt_ros.learning.predictions import predict_episodes
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.report import spread_of, training_page
-from hpt_ros.learning.source import Source
-from hpt_ros.learning.start import Start
 from hpt_ros.learning.trackers import TensorBoard, Tracker, TrackerLostError, WeightsAndBiases, flatten
 from hpt_ros.model import MultiPolicy, Statistics
 from hpt_ros.report.page import write_page
@@ -41,7 +41,7 @@ class RunFacts:
 
     mixture: Mixture
     recipe: Recipe
-    start: Start
+    start: InitialWeights
     statistics: Mapping[str, Mapping[str, Statistics]]
     device: str
     processes: int
@@ -95,7 +95,7 @@ class RunLog(AbstractContextManager["RunLog"]):
         self._to_each(lambda tracker: tracker.scalars(step, numbers))
 
     def validated(
-        self, step: int, measured: Mapping[str, Any], policy: MultiPolicy, sources: Sequence[Source]
+        self, step: int, measured: Mapping[str, Any], policy: MultiPolicy, sources: Sequence[BatchSource]
     ) -> None:
         """Note what a validation measured, and write the report again, with what the policy predicts by now."""
         if not self._first:

@@ -27,14 +27,15 @@ from torch.nn.parallel import DistributedDataParallel
 from hpt_ros.dataset import Dataset
 from hpt_ros.devices import DEFAULT_DEVICE, choose_device
 from hpt_ros.learning import run_folder
+from hpt_ros.learning.batch_source import BatchSource, open_batch_source
 from hpt_ros.learning.batches import BatchMaker, MicroBatch, step_seed
-from hpt_ros.learning.card import write_card
 from hpt_ros.learning.distributed import Processes
 from hpt_ros.learning.divergence import DivergenceWatch
 from hpt_ros.learning.evaluation import summary, validate
-from hpt_ros.learning.interrupt import interruptible
+from hpt_ros.learning.initial_weights import InitialWeights, build_policy, completed, with_packaged_weights
 from hpt_ros.learning.loader import prefetch
 from hpt_ros.learning.mixture import Mixture, mixture_of
+from hpt_ros.learning.model_card import write_model_card
 from hpt_ros.learning.optimiser import (
     build_optimiser,
     ema_decay_at,
@@ -46,11 +47,10 @@ from hpt_ros.learning.optimiser import (
 from hpt_ros.learning.preparation import statistics_of, tell_of
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.reporter import Reporter, Silent
+from hpt_ros.learning.resume_state import load_state, save_state
 from hpt_ros.learning.run_log import RunFacts, RunLog
 from hpt_ros.learning.sharded import Sharded, gather
-from hpt_ros.learning.source import Source, open_source
-from hpt_ros.learning.start import Start, build_policy, completed, with_packaged_weights
-from hpt_ros.learning.state import load_state, save_state
+from hpt_ros.learning.signals import interruptible
 from hpt_ros.learning.statistics import retain
 from hpt_ros.model import MultiPolicy, RobotFiles, save_multi_checkpoint
 from hpt_ros.structured import dump_yaml
@@ -89,7 +89,7 @@ def train(
     recipe: Recipe,
     out: str | Path,
     *,
-    start: Start | None = None,
+    start: InitialWeights | None = None,
     resume: bool = False,
     cache_root: str | Path | None = None,
     device: str = DEFAULT_DEVICE,
@@ -126,7 +126,7 @@ def train(
         chosen = choose_device(device)
         processes = Processes(device=chosen.name, reason=chosen.reason)
     report = (report or Silent()) if processes.first else Silent()
-    device, out, start = processes.device, Path(out), start or Start()
+    device, out, start = processes.device, Path(out), start or InitialWeights()
     run_folder.require_usable(out, resume=resume)
     processes.require_divided(recipe.batch_size)
     report.say(f"device: {processes.device} ({processes.reason})")
@@ -169,11 +169,11 @@ def train(
         (out / "recipe.yaml").write_text(dump_yaml(recipe_mapping(recipe)), encoding="utf-8")
     facts = RunFacts(mixture, recipe, start, statistics, device, processes.world, command)
     log = RunLog(out, first, facts, first=processes.first, wandb=wandb, say=report.say)
-    sources: list[Source] = []
+    sources: list[BatchSource] = []
     for turn in range(2):  # the first process fills the caches, then the others open them
         if processes.first == (turn == 0):
             sources = [
-                open_source(
+                open_batch_source(
                     policy.single(member.embodiment), member.dataset, cache_root, report,
                     cache_features=recipe.cache_features and "image" in policy.single(member.embodiment).encoders,
                     changed=recipe.augment, copies=recipe.feature_copies,
@@ -196,7 +196,7 @@ def train(
         if not processes.first:
             return
         saved = {"step": step, **measured}
-        card = write_card(mixture, recipe, saved, command=command, start=start)
+        card = write_model_card(mixture, recipe, saved, command=command, start=start)
         for name in ("last", "best") if better else ("last",):
             save_multi_checkpoint(
                 out / name,

@@ -29,7 +29,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.model.config import PolicyConfig, upgrade_policy, with_current_keys
 from hpt_ros.model.multi import MultiPolicy, MultiPolicyConfig, load_into
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.sources import read_tensors, save_tensors, sha256_of
+from hpt_ros.model.weight_files import read_tensors, save_tensors, sha256_of
 from hpt_ros.structured import dump_yaml, field, read_dataclass, read_yaml_file, to_mapping
 
 FORMAT, FORMAT_OF_ONE = 2, 1

@@ -17,10 +17,10 @@ from hpt_ros.modalities import ACTIONS, IMAGE, LANGUAGE, STATE
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.encoders import feature_shape
 from hpt_ros.model.head_config import DecoderHeadConfig, MlpHeadConfig
-from hpt_ros.model.layout import HEAD_DECODER, HEAD_MLP, MODALITY_NAMES, POOLINGS, STEM
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.registry import narrow
-from hpt_ros.model.sources import WeightsError, read_tensors, save_tensors, sha256_of
+from hpt_ros.model.release.key_mapping import HEAD_DECODER, HEAD_MLP, MODALITY_NAMES, POOLINGS, STEM
+from hpt_ros.model.weight_files import WeightsError, read_tensors, save_tensors, sha256_of
 from hpt_ros.structured import dump_yaml
 
 MODEL, CONFIG, ENCODER = "model.pth", "config.yaml", "image_encoder.safetensors"

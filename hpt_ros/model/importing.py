@@ -19,10 +19,13 @@ from hpt_ros.model.config import PolicyConfig, TrunkConfig
 from hpt_ros.model.encoder_config import ImageEncoderConfig, LanguageConfig, NoEncoderConfig, ResNet18Config
 from hpt_ros.model.encoders import ResNet18
 from hpt_ros.model.language import embed_tasks
-from hpt_ros.model.layout import (
+from hpt_ros.model.normaliser import Statistics
+from hpt_ros.model.policy import Policy
+from hpt_ros.model.release.files import MODEL_FILES, TRUNK_FILES, PublishedConfig, open_published
+from hpt_ros.model.release.key_mapping import (
     MODALITY_NAMES,
     POOLINGS,
-    Translated,
+    Translation,
     agree,
     domains_of,
     head_config,
@@ -33,12 +36,9 @@ from hpt_ros.model.layout import (
     translate,
     trunk_config,
 )
-from hpt_ros.model.normaliser import Statistics
-from hpt_ros.model.policy import Policy
-from hpt_ros.model.published import MODEL_FILES, TRUNK_FILES, PublishedConfig, open_published
-from hpt_ros.model.sources import WeightsError, read_tensors, save_tensors, sha256_of, some
 from hpt_ros.model.trunk import Trunk
 from hpt_ros.model.verifying import FIGURES, statistics_in
+from hpt_ros.model.weight_files import WeightsError, read_tensors, save_tensors, sha256_of, some
 from hpt_ros.model.weights import (
     TRUNK_IN_FILE,
     TRUNK_IN_MODEL,
@@ -237,7 +237,7 @@ def policy_card(imported: ImportedPolicy, weights_sha256: str) -> str:
 
 def _policy_config(
     config: PublishedConfig,
-    translated: Translated,
+    translated: Translation,
     robot: Robot,
     names: tuple[str, ...],
     horizon: int,

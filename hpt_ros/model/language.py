@@ -18,7 +18,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.extras import require_extra
 from hpt_ros.model.encoder_config import LanguageConfig
 from hpt_ros.model.libraries import quiet
-from hpt_ros.model.sources import HUB, some
+from hpt_ros.model.weight_files import HUB, some
 
 DEFAULT_T5 = "t5-base"  # HPT's
 # What a whole T5's file holds beside the encoder.

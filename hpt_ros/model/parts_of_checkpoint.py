@@ -12,7 +12,7 @@ from hpt_ros.model.checkpoint import CONFIG, EMBODIMENTS, WEIGHTS, first_policy,
 from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.multi import TOKENS, find_part
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.sources import WeightsError
+from hpt_ros.model.weight_files import WeightsError
 from hpt_ros.model.weights import LoadReport, load_strictly, report_load
 from hpt_ros.structured import differences, to_mapping
 

@@ -29,7 +29,7 @@ from hpt_ros.model.encoder_config import (
     LibraryEncoderConfig,
     TimmConfig,
 )
-from hpt_ros.model.sources import HUB
+from hpt_ros.model.weight_files import HUB
 
 # Arguments that would make timm fetch or read something.
 TIMM_FETCHES = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")

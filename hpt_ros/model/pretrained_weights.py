@@ -18,7 +18,7 @@ from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.libraries import quiet
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.pretrained import LibraryEncoder
-from hpt_ros.model.sources import ENCODER_FILES, WeightsError, read_tensors, resolve, some
+from hpt_ros.model.weight_files import ENCODER_FILES, WeightsError, read_tensors, resolve, some
 from hpt_ros.model.weights import LoadReport, load_strictly, report_load
 
 # First parts of the names of what transformers' files hold beside the encoder: classifiers, poolers, decoders.

@@ -25,8 +25,8 @@ from hpt_ros.model.efficientnet import PACKAGE, EfficientNetLite0, beyond, find_
 from hpt_ros.model.encoder_config import LibraryEncoderConfig
 from hpt_ros.model.encoders import ImageEncoder, ResNet18
 from hpt_ros.model.policy import Policy
-from hpt_ros.model.published import find_heads
-from hpt_ros.model.sources import (
+from hpt_ros.model.release.files import find_heads
+from hpt_ros.model.weight_files import (
     ENCODER_FILES,
     WeightsError,
     read_metadata,

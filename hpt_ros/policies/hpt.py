@@ -40,7 +40,7 @@ class CheckpointPolicy:
         import torch
 
         from hpt_ros.model.checkpoint import load_checkpoint
-        from hpt_ros.model.rollout import Rollout
+        from hpt_ros.model.inference_session import InferenceSession
         from hpt_ros.policies.compatibility import check_compatible
 
         checkpoint = load_checkpoint(folder)
@@ -60,7 +60,7 @@ class CheckpointPolicy:
                 problem=f"is {{value}}, which torch cannot use here ({sentence})",
                 remedy="use 'cpu' or a device that this machine has",
             ) from error  # fmt: skip
-        self._rollout = Rollout(policy, backend=backend, precision=precision, threads=threads)
+        self._rollout = InferenceSession(policy, backend=backend, precision=precision, threads=threads)
         computing = self._rollout.backend
         measured = f" ({computing.selection})" if computing.selection else ""
         on = f"{chosen.name} ({chosen.reason})"

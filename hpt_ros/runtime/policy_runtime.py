@@ -195,7 +195,7 @@ class PolicyRuntime:
         """
         self._forget()
         self.streams.clock_jumped(self.to_control(now_ns))
-        self.controller.clock_jumped(reason)
+        self.controller.note_clock_jump(reason)
 
     def to_control(self, ros_ns: int) -> int:
         """Control time of a ROS time."""
@@ -275,15 +275,15 @@ class PolicyRuntime:
             if outcome.problem is not None
         )
         for _ in heard.complaints:
-            self.controller.invalid_message()
+            self.controller.note_invalid_message()
         for outcome in report.outcomes:
             if outcome.problem is None:
                 self.streams.note_fresh(outcome.stream, outcome.stamp_ns, outcome.arrival_ns)
         self.counters["messages_overrun"] = self.observations.overruns
         heard.lost = self._newly_absent()
         heard.result, heard.problem = self._take_result(now_ns)
-        self.controller.inference_running(self.worker.busy_s())
-        self.controller.incomplete(self._incomplete())
+        self.controller.note_inference_running(self.worker.busy_s())
+        self.controller.note_incomplete(self._incomplete())
 
     def _incomplete(self) -> Refusal | None:
         missing = self.observations.missing
@@ -312,7 +312,7 @@ class PolicyRuntime:
 
     def _take_result(self, now_ns: int) -> tuple[Result | None, Refusal | None]:
         if (failed := self.worker.take_failure()) is not None:
-            self.controller.inference_error(failed)
+            self.controller.note_inference_error(failed)
             return None, failed
         result = self.worker.take()
         if result is None or result.request.generation != self._generation:
@@ -320,7 +320,7 @@ class PolicyRuntime:
         self.metrics.add("inference_s", result.duration_s)
         if result.values is None:
             assert result.error is not None
-            self.controller.inference_error(result.error)
+            self.controller.note_inference_error(result.error)
             return result, result.error
         self._chunks += 1
         problem = self._chunk(result.request.observation, result.values, now_ns)
@@ -334,7 +334,7 @@ class PolicyRuntime:
         if (refused := shape_refusal(values, robot.action.dim)) is not None:
             return self.controller.refuse_chunk(refused)
         control = robot.space.to_control(values, observation.inputs["state"][0, -1])
-        return self.controller.chunk(
+        return self.controller.take_chunk(
             self.to_control(observation.stamp_ns), robot.dt_s, control, self.to_control(now_ns), self._chunks
         )
 

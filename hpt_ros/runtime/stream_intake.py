@@ -105,10 +105,10 @@ class StreamIntake:
         try:
             self._take(stream, message, arrival_ns)
         except HptError as error:
-            self._controller.invalid_message()
+            self._controller.note_invalid_message()
             return error.refusal
         except Exception as error:  # whatever is in a message, the node goes on
-            self._controller.invalid_message()
+            self._controller.note_invalid_message()
             return undecodable(stream, error)
         return None
 
@@ -123,7 +123,7 @@ class StreamIntake:
         try:
             self._took(stream, value, stamp_ns, stamp_ns)
         except HptError as error:
-            self._controller.invalid_message()
+            self._controller.note_invalid_message()
             return error.refusal
         return None
 
@@ -155,15 +155,15 @@ class StreamIntake:
             return
         longest_s = max(stream.tolerance_s for stream in self._embodiment.state_streams)
         if now_ns - measured[0] > longest_s * NS_PER_S:
-            self._controller.measured(measured[1], self._to_control(now_ns))
+            self._controller.note_pose(measured[1], self._to_control(now_ns))
 
     def note_fresh(self, stream: Stream, stamp: int, arrival_ns: int) -> None:
         """Note that a stream had a usable message, of these ROS times."""
         stamp, arrival_ns = self._to_control(stamp), self._to_control(arrival_ns)
         if stream.name in self._watched:
-            self._controller.message(stream.name, stamp, arrival_ns)
+            self._controller.note_message(stream.name, stamp, arrival_ns)
         else:
-            self._unwatched.saw(stream.name, stamp, arrival_ns)
+            self._unwatched.note_message(stream.name, stamp, arrival_ns)
 
     def _take(self, stream: Stream, message: Any, arrival_ns: int) -> None:
         stamp = measured_ns(stream, message, arrival_ns)
@@ -178,7 +178,7 @@ class StreamIntake:
         if stream.image is not None:
             # As they came: a driver that repeats its last buffer repeats every byte of it.
             raw = np.frombuffer(message.data, dtype=np.uint8)
-            self._controller.frame(stream.name, raw)
+            self._controller.note_frame(stream.name, raw)
         if self._observations.message(stream, message, stamp, arrival_ns):
             self.note_fresh(stream, stamp, arrival_ns)
         if stream.modality == IMAGE:
@@ -192,7 +192,7 @@ class StreamIntake:
         if stream.modality == STATE:
             seen = self._pose.saw(stream.name, stamp, arrival_ns, value)
             if (measured := self._pose.newest()) is not None and measured[0] >= 0:
-                self._controller.measured(measured[1], self._to_control(measured[0]))
+                self._controller.note_pose(measured[1], self._to_control(measured[0]))
         if seen[1] >= 0:
             self.note_fresh(stream, *seen)
 
@@ -201,6 +201,6 @@ class StreamIntake:
         if pose is None:
             return
         part = np.isnan(value).tobytes() if stream.partial else b""
-        jumped = self._controller.implausible(stream.name, part, pose, self._to_control(stamp))
+        jumped = self._controller.check_plausible(stream.name, part, pose, self._to_control(stamp))
         if jumped is not None:
             raise HptError.of(replace(jumped, subject=describe_stream(stream)))

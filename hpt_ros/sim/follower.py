@@ -91,17 +91,21 @@ class TrajectoryFollower:
             self.counters.refused += 1
             raise
         values = np.array([point.state.positions[columns] for point in message.points])
-        inside = np.clip(values, LOWER_RAD, UPPER_RAD)
-        points = tuple(
-            TrajectoryPoint(
-                point.time_from_start_ns,
-                JointState(
-                    row, _take(point.state.velocities, columns), _take(point.state.accelerations, columns)
-                ),
+        inside = np.minimum(np.maximum(values, LOWER_RAD), UPPER_RAD)
+        within = np.array_equal(inside, values)
+        taken = message
+        if not within or columns != slice(None):
+            points = tuple(
+                TrajectoryPoint(
+                    point.time_from_start_ns,
+                    JointState(
+                        row, _take(point.state.velocities, columns), _take(point.state.accelerations, columns)
+                    ),
+                )
+                for point, row in zip(message.points, inside, strict=True)
             )
-            for point, row in zip(message.points, inside, strict=True)
-        )
-        refused = self._controller.receive(JointTrajectory(message.stamp_ns, JOINT_NAMES, points), now_ns)
+            taken = JointTrajectory(message.stamp_ns, JOINT_NAMES, points)
+        refused = self._controller.receive(taken, now_ns)
         if refused is not None:
             late = refused.code is Code.TIMEOUT
             self.counters.late += late
@@ -111,13 +115,14 @@ class TrajectoryFollower:
                 remedy="correct the sender",
             )  # fmt: skip
         self.counters.accepted += 1
-        self.counters.position_limit += int((inside != values).any())
+        self.counters.position_limit += not within
         start_ns = (message.stamp_ns or now_ns) - now_ns
-        times = np.array([start_ns + point.time_from_start_ns for point in points]) / NS_PER_S
-        ahead = times > 0.0
-        path = np.concatenate([self._target[None], inside[ahead]])
-        speed = np.abs(np.diff(path, axis=0)) / np.diff(np.concatenate([[0.0], times[ahead]]))[:, None]
-        self.counters.velocity_limit += int((speed > _VELOCITY_SLACK * VELOCITY_RAD_S).any())
+        times = np.array([start_ns + point.time_from_start_ns for point in message.points]) / NS_PER_S
+        past = int(np.searchsorted(times, 0.0, side="right"))
+        path = np.concatenate([self._target[None], inside[past:]])
+        times = np.concatenate([[0.0], times[past:]])
+        speed = np.abs(path[1:] - path[:-1]) / (times[1:] - times[:-1])[:, None]
+        self.counters.velocity_limit += bool((speed > _VELOCITY_SLACK * VELOCITY_RAD_S).any())
 
 
 def _take(values: Array | None, columns: Columns) -> Array | None:
@@ -161,7 +166,8 @@ def _check(message: JointTrajectory) -> Columns:
                     problem=f"has {{value}} {what} for {len(names)} joints",
                     remedy=f"send one of the {what} for each joint",
                 )  # fmt: skip
-            if not all(map(math.isfinite, values.tolist())):  # of seven numbers quicker than NumPy
+            # A sum of finite numbers is finite but for overflow; of seven numbers it is quicker than NumPy.
+            if not math.isfinite(sum(values.tolist())) and not np.isfinite(values).all():
                 (column, *_) = np.flatnonzero(~np.isfinite(values))
                 raise HptError(
                     Code.NOT_FINITE, f"point {index} of the joint trajectory",

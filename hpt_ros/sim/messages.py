@@ -21,7 +21,7 @@ class Message:
 
     def __init__(self, **fields: Any) -> None:
         """Set these fields."""
-        self.__dict__.update(fields)
+        self.__dict__ = fields
 
     def __getattr__(self, name: str) -> Any:
         """Make the header on its first use; every other field must be set."""

@@ -114,7 +114,6 @@ class TableEnvironment:
         self._surroundings.reset(seed, self.task.keep_out())
         self.physics.settle()
         self.controller.reset(self.physics.joint_positions_rad)
-        self._still = np.zeros(self.robot.arm.dof)
         self._disturbance = Disturbance(self._disturbance_rad, seed, self.robot.arm.dof)
         self._transports.reset(seed)
 
@@ -183,7 +182,7 @@ class TableEnvironment:
 
     def _tick(self) -> None:
         physics = self.physics
-        offset = self._still
+        offset = None
         if self._disturbance_rad:
             height_m = float(physics.site_position(self.task.tool_site)[2])
             offset = self._disturbance.step(TICK_NS / NS_PER_S, height_m)
@@ -192,7 +191,7 @@ class TableEnvironment:
             target = self.controller.target(
                 self._now_ns + step * step_ns, physics.joint_positions_rad, physics.joint_velocities_rad_s
             )
-            physics.set_targets(target + offset)
+            physics.set_targets(target if offset is None else target + offset)
             physics.step()
         self._now_ns += TICK_NS
 

@@ -11,6 +11,7 @@ both points have one, the acceleration of both ends.
 from __future__ import annotations
 
 import dataclasses
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -72,11 +73,14 @@ class JointTrajectory:
     @classmethod
     def of(cls, message: Any) -> JointTrajectory:
         """From any object with the fields of trajectory_msgs/msg/JointTrajectory."""
-        stamp = message.header.stamp
-
-        def values(field: Sequence[float]) -> Array | None:
-            return np.array(field, dtype=np.float64) if len(field) else None
-
+        stamp, points = message.header.stamp, message.points
+        rows = zip(
+            points,
+            _rows([point.positions for point in points]),
+            _rows([point.velocities for point in points]),
+            _rows([point.accelerations for point in points]),
+            strict=True,
+        )
         return cls(
             stamp.sec * NS_PER_S + stamp.nanosec,
             tuple(message.joint_names),
@@ -84,19 +88,30 @@ class JointTrajectory:
                 TrajectoryPoint(
                     point.time_from_start.sec * NS_PER_S + point.time_from_start.nanosec,
                     JointState(
-                        np.array(point.positions, dtype=np.float64),
-                        values(point.velocities),
-                        values(point.accelerations),
+                        position,
+                        velocity if velocity.size else None,
+                        acceleration if acceleration.size else None,
                     ),
                 )
-                for point in message.points
+                for point, position, velocity, acceleration in rows
             ),
         )
+
+
+def _rows(fields: Sequence[Sequence[float]]) -> Sequence[Array]:
+    """Return an array of each field of floats; where rclpy or an encoder has arrays of one length, made at once."""
+    arrays = [field for field in fields if isinstance(field, array) and field.typecode == "d"]
+    if len(arrays) == len(fields) and len({len(field) for field in arrays}) == 1 and len(arrays[0]):
+        return list(np.frombuffer(b"".join(field.tobytes() for field in arrays)).reshape(len(fields), -1))
+    return [np.array(field, dtype=np.float64) for field in fields]
 
 
 # Row k: what the k-th derivative puts before t^(n-k), for n = 0 ... 5.
 _FACTORS: Final = np.array([[1.0] * 6, [0, 1, 2, 3, 4, 5], [0, 0, 2, 6, 12, 20]], dtype=np.float64)
 _EXPONENTS: Final = np.arange(6)
+_AHEAD: Final = (
+    8  # states of a segment that are worked out at once, ours: commands at 50 Hz replace it after 8 cycles
+)
 
 
 class Segment:
@@ -117,16 +132,20 @@ class Segment:
 
     def at(self, elapsed_s: float) -> JointState:
         """Return the state that long after the start."""
+        return self.states([elapsed_s])[0]
+
+    def states(self, elapsed_s: Sequence[float]) -> list[JointState]:
+        """Return the states that long after the start; several at once cost little more than one."""
         if self._slope is not None:
-            return JointState(self._start + self._slope * elapsed_s, self._slope, np.zeros_like(self._start))
+            slope, zero = self._slope, np.zeros_like(self._start)
+            return [JointState(self._start + slope * elapsed, slope, zero) for elapsed in elapsed_s]
         count = len(self._coefficients)
-        powers = elapsed_s ** _EXPONENTS[:count]
-        derivatives = np.zeros((3, count))
-        derivatives[0] = powers
-        derivatives[1, 1:] = _FACTORS[1, 1:count] * powers[:-1]
-        derivatives[2, 2:] = _FACTORS[2, 2:count] * powers[:-2]
-        position, velocity, acceleration = derivatives @ self._coefficients
-        return JointState(position, velocity, acceleration)
+        powers = np.array(elapsed_s)[:, None] ** _EXPONENTS[:count]
+        derivatives = np.zeros((len(elapsed_s), 3, count))
+        derivatives[:, 0] = powers
+        derivatives[:, 1, 1:] = _FACTORS[1, 1:count] * powers[:, :-1]
+        derivatives[:, 2, 2:] = _FACTORS[2, 2:count] * powers[:, :-2]
+        return [JointState(*state) for state in derivatives @ self._coefficients]
 
 
 def interpolate(start: JointState, end: JointState, elapsed_s: float, duration_s: float) -> JointState:
@@ -167,16 +186,18 @@ class SampledTrajectory:
     Args:
         trajectory: its joints in the controller's order.
         splines: False gives the next point instead of interpolating (`interpolation_method: none`).
+        period_ns: after which it will probably be sampled again; 0: not known.
     """
 
-    def __init__(self, trajectory: JointTrajectory, *, splines: bool = True) -> None:
+    def __init__(self, trajectory: JointTrajectory, *, splines: bool = True, period_ns: int = 0) -> None:
         self.points = trajectory.points
         self.start_ns = trajectory.stamp_ns
         self.sampled = False
-        self._splines = splines
+        self._splines, self._period_ns = splines, period_ns
         self._before_ns = 0
         self._before: JointState | None = None
         self._segment: tuple[int, Segment] | None = None  # the last one asked for, by the number of its end
+        self._states: dict[int, JointState] = {}  # of it, by the time from its start in ns
         self._last: tuple[int, tuple[JointState, int]] | None = None  # and the last state, by its time
 
     def enter(self, time_ns: int, state: JointState, wraps: npt.NDArray[np.bool_] | None = None) -> None:
@@ -249,5 +270,11 @@ class SampledTrajectory:
     ) -> JointState:
         """Return a state of the segment that ends at the point of a number."""
         if self._segment is None or self._segment[0] != number:
-            self._segment = number, Segment(a, b, whole_ns / NS_PER_S)
-        return self._segment[1].at(elapsed_ns / NS_PER_S)
+            self._segment, self._states = (number, Segment(a, b, whole_ns / NS_PER_S)), {}
+        if (state := self._states.get(elapsed_ns)) is None:
+            last_ns = min(whole_ns, elapsed_ns + _AHEAD * self._period_ns)
+            times_ns = range(elapsed_ns, max(last_ns, elapsed_ns + 1), self._period_ns or whole_ns)
+            states = self._segment[1].states([time_ns / NS_PER_S for time_ns in times_ns])
+            self._states = dict(zip(times_ns, states, strict=True))
+            state = states[0]
+        return state

@@ -13,10 +13,10 @@ import numpy as np
 
 from hpt_ros.atomic import write_text
 from hpt_ros.errors import Code, HptError
+from hpt_ros.learning.initial_weights import build_policy, completed, with_packaged_weights
 from hpt_ros.learning.preparation import statistics_of
 from hpt_ros.learning.reporter import Reporter, Silent
-from hpt_ros.learning.start import build_policy, completed, with_packaged_weights
-from hpt_ros.learning.state import FILE
+from hpt_ros.learning.resume_state import FILE
 from hpt_ros.learning.train import train
 from hpt_ros.structured import to_mapping
 from hpt_ros.studies.budget import TRAINING, spent

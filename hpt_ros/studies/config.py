@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.evaluation.conditions import Conditions
+from hpt_ros.learning.initial_weights import InitialWeights
 from hpt_ros.learning.recipe import Recipe, load_recipe
-from hpt_ros.learning.start import Start
 from hpt_ros.resources import config_path
 from hpt_ros.sim.environment_sets import environments_of
 from hpt_ros.structured import StructureError, field, read_dataclass, read_yaml_file
@@ -253,15 +253,15 @@ def cells_of(study: StudyConfig) -> list[Cell]:
     return list(found)
 
 
-def start_of(study: StudyConfig, cell: Cell) -> Start:
+def start_of(study: StudyConfig, cell: Cell) -> InitialWeights:
     """Return where the weights of a cell come from."""
     _, weights = split_changes(study.starts[cell.start])
     trunk = (study.trunk or {}).get(cell.trunk)
     source = trunk if weights.image_encoder == OF_TRUNK else (weights.image_encoder or None)
     kind = STARTS[kind_of(cell.start)]
     if kind.policy:
-        return Start(init=trunk, image_encoder=source, init_statistics=True)
-    return Start(
+        return InitialWeights(init=trunk, image_encoder=source, init_statistics=True)
+    return InitialWeights(
         trunk=trunk if kind.trunk else None, image_encoder=source, shared=trunk if weights.shared else None
     )
 

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from hpt_ros.control import Command, ControlConfig
 from hpt_ros.control.chunk import NS_PER_S
-from hpt_ros.control.gate import Gate
+from hpt_ros.control.limiter import CommandLimiter
+from hpt_ros.control.orientation_limits import rate_of, rotate
 from hpt_ros.control.plan import MotionPlan
 from hpt_ros.control.safety import Limits
-from hpt_ros.control.turning import rate_of, turned
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.kinds import BASE_VELOCITY, JOINTS
 from hpt_ros.embodiment.output import OutputSlice
@@ -98,12 +98,12 @@ class Jog:
         self._grippers = np.flatnonzero(apart)
         apart[list(space.rates)] = True
         config = ControlConfig()
-        self._gate = Gate(
+        self._limiter = CommandLimiter(
             self._limits, self.period_ns / NS_PER_S, apart, turns=space.turns, workspace=config.workspace
         )
         lead_ns = self.period_ns + round(config.lead_margin_s * NS_PER_S)
         self._plan = MotionPlan(
-            self._gate, self.period_ns, lead_ns, self._limits.taps(self.period_ns / NS_PER_S)
+            self._limiter, self.period_ns, lead_ns, self._limits.taps(self.period_ns / NS_PER_S)
         )
         self._gripper = 0  # where it goes: 1 open, -1 closed, 0 nowhere
 
@@ -145,8 +145,8 @@ class Jog:
         return Command(time_ns, here.position, here.velocity, curve, now_ns)
 
     def _move(self, wish: Wish) -> None:
-        """Move the target by one period, and the gate after it."""
-        here = self._gate.position
+        """Move the target by one period, and the limiter after it."""
+        here = self._limiter.position
         assert here is not None
         if wish.gripper:
             self._gripper = wish.gripper
@@ -154,9 +154,9 @@ class Jog:
         if not self._gripper or np.array_equal(here[self._grippers], ends[self._grippers]):
             self._gripper = 0
         if not self._gripper and not any(wish.twist) and not wish.joint:
-            self._gate.brake()
+            self._limiter.brake()
             return
-        # From what the gate let through, so that the target is never further ahead than one period's motion.
+        # From what the limiter let through, so that the target is never further ahead than one period's motion.
         target, velocity = np.array(here), np.zeros(len(here))
         dt_s, part = self.period_ns / NS_PER_S, self.part
         speed = SPEEDS[self.choice.speed]
@@ -172,7 +172,7 @@ class Jog:
             target += rates * dt_s
         if self._gripper:
             target[self._grippers] = ends[self._grippers]
-        self._gate.apply(np.clip(target, self._limits.lower, self._limits.upper), velocity)
+        self._limiter.apply(np.clip(target, self._limits.lower, self._limits.upper), velocity)
 
     def _joints(self, part: OutputSlice) -> list[int]:
         """Where in the control vector the joints of a part are that a person jogs."""
@@ -203,7 +203,7 @@ class Jog:
         )
         velocity[span], velocity[turn] = linear, rate_of(target[turn], angular)
         target[span] += linear * dt_s
-        target[turn] = turned(target[turn], angular * dt_s)
+        target[turn] = rotate(target[turn], angular * dt_s)
 
     def _drive(self, target: Floats, twist: Floats, part: OutputSlice) -> None:
         """Set a base's velocities, of the axes that it has."""

@@ -301,7 +301,7 @@ def in_order_of_time(
         while heap and heap[0][0] <= later[index]:
             time_ns, number, ready = heapq.heappop(heap)
             held -= records[number].size_bytes
-            yield replace(ready, log_ns=time_ns)
+            yield ready._replace(log_ns=time_ns)
 
 
 def _check_same_clock(

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hpt_ros.errors import Code, Refusal, did_you_mean
 from hpt_ros.observation.track import seconds
@@ -44,9 +44,11 @@ class Topic:
     count: int
 
 
-@dataclass(frozen=True)
-class Message:
-    """One message of a bag: its topic, log time and deserialised content."""
+class Message(NamedTuple):
+    """One message of a bag: its topic, log time and deserialised content.
+
+    A tuple, since a bag has a hundred thousand of them and a frozen dataclass takes twice as long to make.
+    """
 
     topic: str
     log_ns: int

@@ -7,6 +7,7 @@ A few kilobytes of zstd, LZ4 or bzip2 can become terabytes, and a size that a fi
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ MOST_HELD_BYTES = 1 << 30
 MOST_METADATA_BYTES = 16 << 20
 MOST_NESTING = 50  # of YAML; metadata has 6
 _STEP_BYTES, _FILE_STEP_BYTES, _SMALL_STEP_BYTES = 4 << 20, 1 << 16, 1 << 12
+_AT_ONCE: Any = pa.Codec("zstd")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # without libyaml: slower, but the same
 
 
@@ -65,6 +67,11 @@ def decompress_chunk(data: bytes | memoryview, claimed: int, codec: str) -> byte
             Code.OUT_OF_RANGE, "a chunk", claimed, problem="claims {value} bytes",
             expected=f"{MOST_CHUNK_BYTES} at most", remedy="the file is damaged or hostile: leave it out",
         )  # fmt: skip
+    if codec == "zstd" and 0 < claimed <= _STEP_BYTES:
+        # An eighth faster than by steps. It fails unless there are just as many bytes; steps tell what is wrong.
+        with contextlib.suppress(OSError):
+            found: bytes = _AT_ONCE.decompress(data, claimed, asbytes=True)
+            return found
     return decompress(data, codec, claimed) if claimed else b""
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from rosbag_tools.reading.bag_files import (
 from rosbag_tools.reading.channels import usual_name, usual_topic
 from rosbag_tools.reading.safe_decompress import MOST_METADATA_BYTES, load_yaml
 
+# Bags are opened twice by a conversion: checked all, and then converted one after another.
+_REMEMBERED, _MOST_REMEMBERED_CHARACTERS = 512, 1 << 15
 NEWEST_VERSION = 9  # of the metadata; a newer one may mean something else by a key
 
 
@@ -87,7 +90,9 @@ def _metadata(folder: Path, recover: bool) -> tuple[dict[str, Any], str]:
     try:
         if place.stat().st_size > MOST_METADATA_BYTES:
             raise ValueError(f"more than {MOST_METADATA_BYTES} bytes")
-        found = load_yaml(place.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
+        text = place.read_text(encoding="utf-8")
+        load = _load_again if len(text) <= _MOST_REMEMBERED_CHARACTERS else load_yaml
+        found = load(text)["rosbag2_bagfile_information"]
         version = found["version"]
         if not isinstance(version, int) or not 1 <= version <= NEWEST_VERSION:
             raise ValueError(f"version {str(version)[:20]}, but 1 to {NEWEST_VERSION} was expected")
@@ -106,3 +111,9 @@ def _metadata(folder: Path, recover: bool) -> tuple[dict[str, Any], str]:
             cause=text, remedy="pass --recover to do without, or copy it again",
         ) from error  # fmt: skip
     return found, ""
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _load_again(text: str) -> Any:
+    """As `load_yaml`, of what nobody changes."""
+    return load_yaml(text)

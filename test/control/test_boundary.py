@@ -10,7 +10,7 @@ from pathlib import Path
 import hpt_ros
 
 ROOM = Path(hpt_ros.__file__).parent
-PARTS = re.compile(r"controller\.(guards|session|plan|filter|queue|_\w+)\b")
+PARTS = re.compile(r"controller\.(monitors|activation|plan|filter|queue|_\w+)\b")
 
 
 def test_when_other_rooms_use_a_controller_expect_no_reach_into_its_parts():

@@ -61,8 +61,8 @@ class Life:
             self.now += 10 * MS
             told = self.path[-1] if self.path and not self.blocked else self.arm.position
             self.arm.advance(self.now, told)
-            self.controller.message("joints", self.now, self.now)
-            self.controller.measured(self.measured, self.now)
+            self.controller.note_message("joints", self.now, self.now)
+            self.controller.note_pose(self.measured, self.now)
             if (self.now - START) % (200 * MS) == 0:
                 self.predict()
             command = self.controller.step(self.now)
@@ -75,7 +75,7 @@ class Life:
         values[:, 0] += self.speed * DT_S * np.arange(HORIZON)
         if self.wrapped_targets:
             values[:, 0] = shortest(values[:, 0])
-        self.answers.append(self.controller.chunk(self.now, DT_S, values, self.now))
+        self.answers.append(self.controller.take_chunk(self.now, DT_S, values, self.now))
 
     def check_limits(self) -> None:
         path = np.array(self.path)
@@ -95,9 +95,9 @@ def test_when_a_joint_turns_past_the_seam_expect_motion_that_goes_on_within_the_
 ) -> None:
     life = Life(start, speed, lag_ms, wrapped_targets)
     life.tick(500)
-    assert life.controller.state is State.RUNNING, life.controller.session.reason
+    assert life.controller.state is State.RUNNING, life.controller.activation.reason
     assert not any(life.answers)
-    assert life.controller.session.counters["clamped_position"] == 0
+    assert life.controller.activation.counters["clamped_position"] == 0
     life.check_limits()
     turned = life.path[-1][0] - life.path[0][0]
     # A policy that begins anew from the measured pose loses what the arm lags, five times a second.
@@ -120,7 +120,7 @@ def test_when_the_robot_reports_the_other_side_of_the_seam_expect_the_start_from
     count = len(life.sent)
     life.controller.enable()
     life.tick(60)
-    assert life.controller.state is State.RUNNING, life.controller.session.waiting_for
+    assert life.controller.state is State.RUNNING, life.controller.activation.waiting_for
     assert abs(life.sent[count].position[0] - told) < 1e-9
     assert np.abs(np.diff([command.position[0] for command in life.sent[count:]])).max() <= V * 0.01 + 1e-9
 
@@ -128,9 +128,9 @@ def test_when_the_robot_reports_the_other_side_of_the_seam_expect_the_start_from
 def test_when_a_joint_is_a_turn_minus_little_away_from_its_command_expect_that_little_as_the_error() -> None:
     life = Life(3.1, 0.0, 0, False)
     life.tick(100)
-    assert life.controller.guards.tracking.error < 1e-9
-    life.controller.measured(np.array([3.1 + 0.05 - TURN, 0.0]), life.now + 1)
-    assert life.controller.guards.tracking.error == pytest.approx(0.05, abs=1e-6)
+    assert life.controller.monitors.tracking.error < 1e-9
+    life.controller.note_pose(np.array([3.1 + 0.05 - TURN, 0.0]), life.now + 1)
+    assert life.controller.monitors.tracking.error == pytest.approx(0.05, abs=1e-6)
 
 
 def test_when_a_continuous_joint_is_blocked_expect_a_fault() -> None:
@@ -139,7 +139,7 @@ def test_when_a_continuous_joint_is_blocked_expect_a_fault() -> None:
     life.blocked = True
     life.tick(100)
     assert life.controller.state is State.FAULT
-    assert_refusal(life.controller.session.reason, Why.TRACKING, subject="spin")
+    assert_refusal(life.controller.activation.reason, Why.TRACKING, subject="spin")
 
 
 def test_when_a_policy_asks_for_half_a_turn_at_once_expect_it_refused() -> None:
@@ -147,5 +147,5 @@ def test_when_a_policy_asks_for_half_a_turn_at_once_expect_it_refused() -> None:
     life.tick(100)
     values = np.tile(life.measured, (HORIZON, 1))
     values[:, 0] += 3.0
-    jump = life.controller.chunk(life.now, DT_S, values, life.now)
+    jump = life.controller.take_chunk(life.now, DT_S, values, life.now)
     assert_refusal(jump, Why.JUMP, problem="away from where it is")

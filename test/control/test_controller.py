@@ -48,7 +48,7 @@ def test_when_a_stream_was_never_seen_expect_waiting_and_why(missing):
     rig.chunk()
     assert rig.tick(5) is None
     assert rig.state() is State.WAITING
-    assert_refusal(rig.controller.session.waiting_for, Why.UNSEEN, subject=f"stream {missing!r}")
+    assert_refusal(rig.controller.activation.waiting_for, Why.UNSEEN, subject=f"stream {missing!r}")
 
 
 def test_when_speed_is_scaled_down_expect_the_same_chunks_taken_and_a_tenth_of_the_speed():
@@ -58,11 +58,11 @@ def test_when_speed_is_scaled_down_expect_the_same_chunks_taken_and_a_tenth_of_t
     rig.controller.activate()
     rig.tick(10)
     rows = rig.pose + 0.2 + 0.9 * DT_S * np.arange(16)[:, None]  # within 0.15 s at 2 rad/s, not at 0.2 rad/s
-    assert rig.controller.chunk(rig.now - 20 * MS, DT_S, rows, rig.now) is None
+    assert rig.controller.take_chunk(rig.now - 20 * MS, DT_S, rows, rig.now) is None
     rig.tick(30)
-    assert rig.state() is State.RUNNING, rig.controller.session.waiting_for
+    assert rig.state() is State.RUNNING, rig.controller.activation.waiting_for
     rows = rows + 0.3 * 0.9  # the policy goes on as it was trained; the robot is far behind
-    assert rig.controller.chunk(rig.now - 20 * MS, DT_S, rows, rig.now) is None
+    assert rig.controller.take_chunk(rig.now - 20 * MS, DT_S, rows, rig.now) is None
     rig.tick(50)
     speed = np.abs(np.diff([command.position for command in rig.sent], axis=0)) / PERIOD_S
     assert 0.1 < speed.max() <= 0.2 * (1 + 1e-6)
@@ -72,12 +72,12 @@ def test_when_first_target_is_far_from_the_pose_expect_waiting_and_why():
     rig = Rig()
     rig.controller.activate()
     rig.tick(10)
-    rig.controller.chunk(rig.now, DT_S, np.tile([0.5, -0.1], (16, 1)), rig.now)
+    rig.controller.take_chunk(rig.now, DT_S, np.tile([0.5, -0.1], (16, 1)), rig.now)
     assert rig.tick(5) is None
     assert rig.state() is State.WAITING
-    far = rig.controller.session.waiting_for
+    far = rig.controller.activation.waiting_for
     assert_refusal(far, Why.FAR, subject="first target for b", problem="is -0.100, 0.400 from its pose")
-    rig.controller.chunk(rig.now, DT_S, np.tile([0.5, -0.3], (16, 1)), rig.now)
+    rig.controller.take_chunk(rig.now, DT_S, np.tile([0.5, -0.3], (16, 1)), rig.now)
     rig.start()
 
 
@@ -89,7 +89,7 @@ def test_when_measured_outside_limits_expect_waiting_and_why():
     rig.chunk()
     assert rig.tick() is None
     expected = r"a is measured at 2\.0[12]\d\d, 0\.0[12]\d\d outside its limits \[-2, 2\]"
-    assert_refusal(rig.controller.session.waiting_for, Why.OUTSIDE, match=expected)
+    assert_refusal(rig.controller.activation.waiting_for, Why.OUTSIDE, match=expected)
 
 
 def test_when_measured_barely_outside_limits_expect_start_at_the_limit():
@@ -120,7 +120,7 @@ def test_when_a_stream_dies_expect_braking_at_its_timeout_then_hold_within_limit
     assert rig.sent[-1].position.tobytes() == held.tobytes()
     assert not rig.sent[-1].velocity.any()
     assert rig.counters["stale_stops"] == 1
-    assert_refusal(rig.controller.session.reason, Why.STALE, subject=f"stream {stream!r}")
+    assert_refusal(rig.controller.activation.reason, Why.STALE, subject=f"stream {stream!r}")
     rig.check_limits()
 
 
@@ -146,7 +146,7 @@ def test_when_held_too_long_expect_latched_fault_until_cleared():
     rig.joints_on = False
     rig.tick(200)
     assert rig.state() is State.FAULT
-    assert_refusal(rig.controller.session.reason, Why.HELD, problem="for more than 1 s: stream 'joints'")
+    assert_refusal(rig.controller.activation.reason, Why.HELD, problem="for more than 1 s: stream 'joints'")
     rig.joints_on = True
     rig.tick(30)
     assert_refusal(rig.chunk(), Why.NOT_WANTED)
@@ -160,7 +160,7 @@ def test_when_held_too_long_expect_latched_fault_until_cleared():
     rig.tick()
     rig.chunk()
     assert rig.tick() is None
-    moving = rig.controller.session.waiting_for
+    moving = rig.controller.activation.waiting_for
     assert_refusal(
         moving, Why.MOVING, match="^the robot to come to rest: a is measured moving by [0-9.]+ per second$"
     )
@@ -255,7 +255,7 @@ def test_whatever_happens_expect_commands_within_limits_and_motion_only_when_run
         elif kind == "turn":
             rig.turned = np.full(2, slope / 8)  # beyond what tracking permits, or within
         elif kind == "bad":
-            rig.controller.chunk(rig.now, DT_S, np.full((4, 2), np.nan), rig.now)
+            rig.controller.take_chunk(rig.now, DT_S, np.full((4, 2), np.nan), rig.now)
         previous = rig.controller.filter.velocity.copy()
         for _ in range(count):
             if rig.tick() is not None and rig.state() is not State.RUNNING:

@@ -25,33 +25,33 @@ def test_when_chunk_is_used_up_expect_braking_within_limits_then_hold():
     rig.tick(160)
     assert rig.state() is State.HOLDING
     assert rig.counters["exhausted_stops"] == 1
-    assert_refusal(rig.controller.session.reason, Why.USED_UP)
+    assert_refusal(rig.controller.activation.reason, Why.USED_UP)
     assert rig.controller.filter.at_rest
     rig.check_limits()
 
 
 def test_when_inferences_fail_until_the_chunk_is_used_up_expect_the_last_failure_in_every_reason():
     rig = Rig(ControlConfig(safety=SafetyConfig(max_refused=100))).run()
-    rig.controller.inference_error(saying("node '/gpu' was silent", Why.INFERENCE))
+    rig.controller.note_inference_error(saying("node '/gpu' was silent", Why.INFERENCE))
     while rig.state() is State.RUNNING:
         rig.tick()
     words = "the chunk is used up and no new one has come; the last failure of the policy: "
-    assert str(rig.controller.session.reason) == f"{words}node '/gpu' was silent"
-    rig.controller.inference_error(saying("node '/gpu' was silent again", Why.INFERENCE))
+    assert str(rig.controller.activation.reason) == f"{words}node '/gpu' was silent"
+    rig.controller.note_inference_error(saying("node '/gpu' was silent again", Why.INFERENCE))
     rig.tick()
-    assert_refusal(rig.controller.session.waiting_for.value[1], Why.INFERENCE, problem="was silent again")
+    assert_refusal(rig.controller.activation.waiting_for.value[1], Why.INFERENCE, problem="was silent again")
     rig.tick(110)
     assert str(rig.controller.latched) == f"held for more than 1 s: {words}node '/gpu' was silent again"
 
 
 def test_when_a_good_chunk_came_after_a_failure_expect_it_forgotten():
     rig = Rig().run()
-    rig.controller.inference_error(saying("out of cheese", Why.INFERENCE))
+    rig.controller.note_inference_error(saying("out of cheese", Why.INFERENCE))
     assert rig.chunk() is None
     while rig.state() is State.RUNNING:
         rig.tick()
     assert_refusal(
-        rig.controller.session.reason, Why.USED_UP, match="^the chunk is used up and no new one has come$"
+        rig.controller.activation.reason, Why.USED_UP, match="^the chunk is used up and no new one has come$"
     )
 
 
@@ -82,19 +82,19 @@ def test_when_chunks_are_not_finite_expect_nothing_sent_and_a_fault_after_ten(va
     for count in range(1, 11):
         rows = np.zeros((16, 2))
         rows[3, 1] = value
-        found = rig.controller.chunk(rig.now, DT_S, rows, rig.now)
+        found = rig.controller.take_chunk(rig.now, DT_S, rows, rig.now)
         assert_refusal(found, Why.NOT_FINITE, problem="action 3, dimension 1")
         rig.tick(5)
         assert rig.state() is (State.FAULT if count == 10 else State.WAITING)
     assert rig.sent == []
     assert rig.counters["nonfinite_refused"] == 10
-    assert_refusal(rig.controller.session.reason, Why.IN_A_ROW, subject="10")
+    assert_refusal(rig.controller.activation.reason, Why.IN_A_ROW, subject="10")
 
 
 @pytest.mark.parametrize("shape", [(16, 3), (16,), (0, 2), (2, 16, 2)])
 def test_when_chunk_has_the_wrong_size_expect_refused_and_the_old_one_kept(shape):
     rig = Rig().run()
-    found = rig.controller.chunk(rig.now, DT_S, np.zeros(shape), rig.now)
+    found = rig.controller.take_chunk(rig.now, DT_S, np.zeros(shape), rig.now)
     assert_refusal(found, Why.WRONG_SIZE, value=shape, expected="(horizon, 2)")
     assert rig.tick() is not None
     assert rig.state() is State.RUNNING
@@ -110,12 +110,12 @@ def test_when_a_chunk_leads_out_of_the_workspace_expect_rest_inside_said_and_cou
         rig.tick(10)
         rig.base = rig.sent[-1].position.copy()
     assert rig.state() is State.RUNNING
-    assert_refusal(rig.controller.session.blocked, Why.WORKSPACE, subject="tip")
+    assert_refusal(rig.controller.activation.blocked, Why.WORKSPACE, subject="tip")
     assert rig.counters["workspace_stops"] == 1
     assert 0.9 < rig.sent[-1].position[0] <= 1.0
     rig.chunk(slope=-1.0)
     rig.tick(30)
-    assert rig.controller.session.blocked is None
+    assert rig.controller.activation.blocked is None
     rig.check_limits()
 
 
@@ -124,7 +124,7 @@ def test_when_a_chunk_jumps_expect_it_refused_and_the_old_one_kept(where):
     rig = Rig().run()
     rows = rig.pose + np.zeros((16, 2))
     rows[0 if where == "start" else 8 :, 1] += 1.5  # 2 rad/s cover 1.0 in 0.5 s, and 0.2 in a tick on top
-    reason = rig.controller.chunk(rig.now - 20 * MS, DT_S, rows, rig.now)
+    reason = rig.controller.take_chunk(rig.now - 20 * MS, DT_S, rows, rig.now)
     expected = "has b 1.5.. away from where it is" if where == "start" else "moves b by 1.500 from one action"
     assert_refusal(reason, Why.JUMP, match=expected)
     assert rig.counters["jumps_refused"] == 1
@@ -138,17 +138,17 @@ def test_when_a_chunk_jumps_only_in_what_is_past_or_may_jump_expect_it_taken():
     rig = Rig(config).run()
     rows = rig.pose + np.zeros((16, 2))
     rows[8:, 1] += 1.5  # a gripper
-    assert rig.controller.chunk(rig.now - 20 * MS, DT_S, rows, rig.now) is None
+    assert rig.controller.take_chunk(rig.now - 20 * MS, DT_S, rows, rig.now) is None
     late = rig.pose + np.zeros((16, 2))
     late[0, 0] += 5.0
-    assert rig.controller.chunk(rig.now - 15 * MS, DT_S, late, rig.now + 150 * MS) is None
+    assert rig.controller.take_chunk(rig.now - 15 * MS, DT_S, late, rig.now + 150 * MS) is None
 
 
 def test_when_jumps_are_permitted_expect_them_limited_instead():
     rig = Rig(ControlConfig(safety=SafetyConfig(jump_reach_s=0.0))).run()
     rows = rig.pose + np.zeros((16, 2))
     rows[8:, 1] += 1.5
-    assert rig.controller.chunk(rig.now - 20 * MS, DT_S, rows, rig.now) is None
+    assert rig.controller.take_chunk(rig.now - 20 * MS, DT_S, rows, rig.now) is None
     rig.tick(100)
     rig.check_limits()
 
@@ -198,7 +198,7 @@ def test_when_a_good_chunk_comes_between_bad_ones_expect_no_fault():
     rig = Rig().run()
     for _ in range(3):
         for _ in range(9):
-            rig.controller.inference_error(saying("it raised", Why.INFERENCE))
+            rig.controller.note_inference_error(saying("it raised", Why.INFERENCE))
         rig.tick(2)
         rig.chunk()
     assert rig.state() is State.RUNNING

@@ -42,7 +42,7 @@ def test_when_stopped_by_an_operator_expect_rest_within_limits_then_silence_unti
     else:
         assert not rig.sent[-1].velocity.any()
         rig.check_limits()
-    assert str(rig.controller.session.reason) == "red button"
+    assert str(rig.controller.activation.reason) == "red button"
     assert not rig.controller.stop()
     assert rig.controller.clear_fault() is None
 
@@ -54,7 +54,7 @@ def test_when_deactivated_with_a_fault_expect_it_latched_until_cleared():
     assert rig.state() is State.INACTIVE
     rig.controller.activate()
     assert rig.state() is State.FAULT
-    assert str(rig.controller.session.reason) == "red button"
+    assert str(rig.controller.activation.reason) == "red button"
     rig.tick(10)
     assert_refusal(rig.chunk(), Why.NOT_WANTED)
     rig.controller.deactivate()
@@ -87,7 +87,7 @@ def test_when_deactivated_expect_silence_and_nothing_replayed_on_activation():
     assert rig.state() is State.WAITING
     assert rig.tick(30) is None
     assert len(rig.sent) == sent
-    assert_refusal(rig.controller.session.waiting_for, Why.NO_CHUNK, match="^the policy's first chunk$")
+    assert_refusal(rig.controller.activation.waiting_for, Why.NO_CHUNK, match="^the policy's first chunk$")
     assert rig.counters["commands_sent"] == 0
 
 
@@ -96,7 +96,7 @@ def test_when_reactivated_expect_streams_unseen_until_new_messages():
     rig.controller.deactivate()
     rig.controller.activate()
     rig.controller.step(rig.now)
-    assert set(rig.controller.session.stale) == {"camera", "joints"}
+    assert set(rig.controller.activation.stale) == {"camera", "joints"}
 
 
 def test_when_task_ends_expect_rest_then_silence_and_going_on_only_when_enabled():
@@ -125,7 +125,7 @@ def test_when_next_task_begins_while_still_braking_expect_rest_first():
     rig.chunk(slope=-1.0)
     rig.tick()
     assert rig.state() is State.WAITING
-    assert_refusal(rig.controller.session.waiting_for, Why.BRAKING, match="^the robot to come to rest$")
+    assert_refusal(rig.controller.activation.waiting_for, Why.BRAKING, match="^the robot to come to rest$")
     rig.tick(20)
     assert rig.state() is State.RUNNING
     at_rest = [index for index, command in enumerate(rig.sent) if not command.velocity.any()]
@@ -150,10 +150,10 @@ def test_when_ros_time_goes_back_expect_braking_hold_and_nothing_old_used():
 def test_when_ros_time_jumps_expect_braking_hold_and_motion_again_with_fresh_streams_and_a_new_chunk():
     rig = Rig().run(slope=0.5)
     rig.tick(60)
-    rig.controller.clock_jumped(saying("ROS time jumped forward by 5 s", Why.WENT_BACK))
+    rig.controller.note_clock_jump(saying("ROS time jumped forward by 5 s", Why.WENT_BACK))
     rig.tick()
     assert rig.state() is State.HOLDING
-    assert str(rig.controller.session.reason) == "ROS time jumped forward by 5 s"
+    assert str(rig.controller.activation.reason) == "ROS time jumped forward by 5 s"
     assert rig.counters["clock_jumps"] == 1
     rig.tick(20)
     assert rig.controller.filter.at_rest

@@ -45,7 +45,7 @@ def test_where_it_stood_when_motion_began_is_never_told() -> None:
     assert pacer.due(OPEN, CLOSED, 2000 * MS)
 
 
-@pytest.mark.parametrize("again", [GoalPacer.begin, GoalPacer.lost])
+@pytest.mark.parametrize("again", [GoalPacer.begin, GoalPacer.note_loss])
 def test_after_a_pause_and_when_its_driver_is_back_the_last_target_is_told_once_more(
     again: Callable[[GoalPacer], None],
 ) -> None:

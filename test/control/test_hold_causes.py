@@ -22,7 +22,7 @@ TOPIC = "/arm/command"
 
 
 def set_clock(rig: Rig) -> None:
-    rig.controller.clock_jumped(saying("the system clock was set back by 3.000 s", Why.WENT_BACK))
+    rig.controller.note_clock_jump(saying("the system clock was set back by 3.000 s", Why.WENT_BACK))
 
 
 def lose_camera(rig: Rig) -> None:
@@ -32,9 +32,9 @@ def lose_camera(rig: Rig) -> None:
 
 
 def lose_controller(rig: Rig) -> None:
-    rig.controller.graph([CommandTopic(TOPIC, taken=False)])
+    rig.controller.note_graph([CommandTopic(TOPIC, taken=False)])
     rig.tick()
-    rig.controller.graph([CommandTopic(TOPIC)])
+    rig.controller.note_graph([CommandTopic(TOPIC)])
 
 
 def use_up(rig: Rig) -> None:
@@ -54,7 +54,7 @@ def held(begin: Callable[[Rig], object], slope: float = 0.5) -> Rig:
 
 
 def chunk_at(rig: Rig, away: float) -> str:
-    return rig.controller.chunk(rig.now, DT_S, np.tile(rig.measured() + away, (16, 1)), rig.now)
+    return rig.controller.take_chunk(rig.now, DT_S, np.tile(rig.measured() + away, (16, 1)), rig.now)
 
 
 @pytest.mark.parametrize("begin", BEGIN.values(), ids=BEGIN)
@@ -67,8 +67,8 @@ def test_when_only_the_start_is_refused_expect_waiting_with_its_reason_and_motio
         rig.tick(10)
     assert rig.state() is State.WAITING
     assert rig.counters["faults"] == 0
-    assert rig.controller.session.missing.cause is Cause.START
-    assert_refusal(rig.controller.session.reason, Why.FAR, problem="from its pose")
+    assert rig.controller.activation.missing.cause is Cause.START
+    assert_refusal(rig.controller.activation.reason, Why.FAR, problem="from its pose")
     assert rig.tick() is None
     chunk_at(rig, 0.1)
     rig.start()
@@ -82,7 +82,7 @@ def test_when_the_start_is_refused_while_braking_expect_held_until_the_policy_co
         chunk_at(rig, 0.9)
         rig.tick()
         assert not rig.controller.plan.at_rest
-        assert (rig.state(), rig.controller.session.missing.cause) == (State.HOLDING, Cause.START)
+        assert (rig.state(), rig.controller.activation.missing.cause) == (State.HOLDING, Cause.START)
         if comes_near:
             rig.tick()
             chunk_at(rig, 0.1)

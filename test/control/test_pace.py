@@ -32,7 +32,7 @@ def test_when_the_slider_is_below_full_expect_the_same_way_as_much_slower(
 ) -> None:
     life = Slider(scaling, release=release).run(8.0)
     assert life.stops == []
-    assert life.room.state is State.RUNNING, life.room.session.reason
+    assert life.room.state is State.RUNNING, life.room.activation.reason
     speed = np.abs(life.robot.arm.position[0] - life.seen[len(life.seen) // 2][1][0]) / 4.0
     assert 0.6 * scaling * FULL < speed < 1.25 * scaling * FULL
     motion = life.robot.motion(skip=500)
@@ -78,20 +78,20 @@ def test_when_an_output_is_sent_ahead_expect_its_latency_in_the_robots_time(scal
         (StreamRate("joints", 100.0),), rate_hz=100.0, ahead_s=np.array([latency_s, 0.0]),
     )  # fmt: skip
     room.activate()
-    room.speed_scaling(100.0 * scaling)
+    room.note_speed_scaling(100.0 * scaling)
     pose, now_ns, gaps = np.zeros(2), START_NS, []
     way = FULL * TICK_S * np.arange(100)[:, None] * np.ones(2)
-    room.message("joints", now_ns, now_ns)
+    room.note_message("joints", now_ns, now_ns)
     for number in range(round(250 / scaling)):  # until the fade at the beginning is over
         now_ns += 10_000_000
-        room.message("joints", now_ns, now_ns)
-        room.measured(pose, now_ns)
+        room.note_message("joints", now_ns, now_ns)
+        room.note_pose(pose, now_ns)
         if number == 0:
-            room.chunk(now_ns, TICK_S, way, now_ns)
+            room.take_chunk(now_ns, TICK_S, way, now_ns)
         if (command := room.step(now_ns)) is not None:
             pose = command.position
             gaps.append(pose[0] - pose[1])
-    assert room.state is State.RUNNING, room.session.reason
+    assert room.state is State.RUNNING, room.activation.reason
     np.testing.assert_allclose(gaps[-100:], latency_s * scaling * FULL, rtol=0.02)
 
 
@@ -107,8 +107,8 @@ def test_whatever_somebody_does_to_the_slider_expect_limits_held_and_no_stop(
         until_s += seconds
         life.run(until_s)
     assert life.stops == []
-    assert life.room.state is State.RUNNING, life.room.session.reason
-    assert life.room.session.counters["command_gaps"] == 0
+    assert life.room.state is State.RUNNING, life.room.activation.reason
+    assert life.room.activation.counters["command_gaps"] == 0
     assert life.robot.refused == []
     check(life)
 
@@ -138,14 +138,14 @@ def test_when_the_scaling_is_zero_expect_rest_waiting_with_the_reason_and_motion
     assert life.room.state is State.WAITING
     subject = "speed scaling on /speed_scaling_state_broadcaster/speed_scaling"
     assert_refusal(
-        life.room.session.waiting_for, Why.SCALING_ZERO, value=0.0, subject=subject, problem="which is 0%"
+        life.room.activation.waiting_for, Why.SCALING_ZERO, value=0.0, subject=subject, problem="which is 0%"
     )
-    assert life.room.session.counters["scaling_stops"] == 1
+    assert life.room.activation.counters["scaling_stops"] == 1
     assert life.room.at_rest
     stood = life.robot.arm.position.copy()
     life.set(0.5)
     life.run(10.0)
-    assert life.room.state is State.RUNNING, life.room.session.waiting_for
+    assert life.room.state is State.RUNNING, life.room.activation.waiting_for
     assert life.robot.arm.position[0] > stood[0] + 0.5
     check(life)
 
@@ -162,7 +162,7 @@ def test_when_the_robot_was_moved_by_hand_while_its_speed_was_zero_expect_motion
     life.run(7.0)
     life.set(1.0)
     life.run(8.0)
-    assert life.room.state is State.RUNNING, life.room.session.waiting_for
+    assert life.room.state is State.RUNNING, life.room.activation.waiting_for
     assert np.abs(life.sent[count].position - moved).max() < 0.01
     assert life.stops == [life.stops[0]]
 
@@ -172,7 +172,7 @@ def test_when_the_scaling_is_a_ratio_where_per_cent_are_expected_expect_waiting_
     assert life.sent == []
     remedy = "if 1 is its full speed, set speed_scaling.full to it"
     assert_refusal(
-        life.room.session.waiting_for, Why.SCALING_ZERO, value=0.01, problem="which is 1%", remedy=remedy
+        life.room.activation.waiting_for, Why.SCALING_ZERO, value=0.01, problem="which is 1%", remedy=remedy
     )
 
 
@@ -193,9 +193,9 @@ def test_when_trajectories_are_scaled_expect_times_from_now_as_much_shorter() ->
 def test_when_the_scaling_was_never_heard_expect_waiting() -> None:
     pace = Pace(SpeedScalingConfig(topic="/s"))
     assert_refusal(pace.stopped, Why.SCALING_UNSEEN, problem="which was never heard")
-    pace.heard(float("nan"))
+    pace.note_scaling(float("nan"))
     assert_refusal(pace.stopped, Why.SCALING_UNSEEN, problem="which was never heard")
-    pace.heard(30.0)
+    pace.note_scaling(30.0)
     assert pace.stopped is None
     assert pace.wanted == pytest.approx(0.3)
 
@@ -222,7 +222,7 @@ def test_whatever_the_slider_does_expect_plan_time_to_go_on_and_to_be_remembered
     pace = Pace(SpeedScalingConfig(topic="/s"))
     now_ns, told = START_NS, []
     for step_ms, value, fastest in steps:
-        pace.heard(value)
+        pace.note_scaling(value)
         for _ in range(step_ms):
             rate = pace.rate
             now_ns += 10_000_000

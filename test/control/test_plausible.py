@@ -26,7 +26,7 @@ def guard() -> Plausibility:
 def say(guard: Plausibility, poses: list[np.ndarray], period_ms: int = 10, begin_ms: int = 0) -> list[bool]:
     """Whether each message is believed."""
     return [
-        guard.refusal("joints", b"", (begin_ms + period_ms * number) * MS, pose) is None
+        guard.check("joints", b"", (begin_ms + period_ms * number) * MS, pose) is None
         for number, pose in enumerate(poses)
     ]
 
@@ -35,7 +35,7 @@ def test_when_one_message_is_all_zeros_expect_it_refused_with_the_joint_and_noth
     watched = guard()
     assert say(watched, [HERE] * 5 + [ZERO] + [HERE] * 5) == [True] * 5 + [False] + [True] * 5
     assert watched.find_contradictions(110 * MS) == {}
-    reason = watched.refusal("joints", b"", 120 * MS, ZERO)
+    reason = watched.check("joints", b"", 120 * MS, ZERO)
     assert_refusal(reason, Why.IMPLAUSIBLE, value=1.2, subject="stream 'joints'")
     assert str(reason).startswith(
         "stream 'joints' has a at 0.000, 1.200 from where it was 0.020 s before, expected"
@@ -71,9 +71,9 @@ def test_when_parts_of_a_robot_come_in_messages_of_their_own_expect_each_to_have
     watched = guard()
     for number in range(100):
         pose = np.array([0.02 * number, 0.0])
-        assert watched.refusal("joints", b"a", 10 * number * MS, pose) is None
-    assert watched.refusal("joints", b"b", 990 * MS, np.array([1.98, 0.5])) is None
-    assert watched.refusal("joints", b"b", 991 * MS, np.array([1.98, 1.5])) is not None
+        assert watched.check("joints", b"a", 10 * number * MS, pose) is None
+    assert watched.check("joints", b"b", 990 * MS, np.array([1.98, 0.5])) is None
+    assert watched.check("joints", b"b", 991 * MS, np.array([1.98, 1.5])) is not None
 
 
 def test_when_a_gripper_jumps_expect_nothing():
@@ -96,18 +96,18 @@ def test_whatever_a_robot_does_within_its_limits_expect_every_message_believed(
     measured = path + noise * np.clip(rng.standard_normal(path.shape), -3, 3)
     kept = [(number, pose) for number, pose in enumerate(measured) if not lost or number % (lost + 1) == 0]
     watched = guard()
-    assert all(watched.refusal("joints", b"", number * period_ms * MS, pose) is None for number, pose in kept)
+    assert all(watched.check("joints", b"", number * period_ms * MS, pose) is None for number, pose in kept)
 
 
 def test_when_a_stream_contradicts_itself_while_moving_expect_rest_and_then_the_reason_latched():
     rig = Rig().run()
     rig.tick(40)
     for number in range(40):
-        rig.controller.implausible("joints", b"", ZERO + 5.0 * (number % 2), rig.now + number)
+        rig.controller.check_plausible("joints", b"", ZERO + 5.0 * (number % 2), rig.now + number)
         rig.tick()
     assert rig.state() is State.HOLDING
     for number in range(100):
-        rig.controller.implausible("joints", b"", ZERO + 5.0 * (number % 2), rig.now + number)
+        rig.controller.check_plausible("joints", b"", ZERO + 5.0 * (number % 2), rig.now + number)
         rig.tick()
     assert rig.state() is State.FAULT
     assert_refusal(rig.controller.latched.value, Why.CONTRADICTED)

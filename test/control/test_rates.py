@@ -58,7 +58,7 @@ def test_a_controller_of_a_base_drives_it_and_tells_it_zero_when_it_ends(
 
     def period() -> None:
         nonlocal now
-        control.measured(np.zeros(2), now)
+        control.note_pose(np.zeros(2), now)
         command = control.step(now)
         if command is not None:
             told.append(command.position)
@@ -73,7 +73,7 @@ def test_a_controller_of_a_base_drives_it_and_tells_it_zero_when_it_ends(
     for speed in (first, second):
         for _ in range(steps):
             if control.wants_chunk(now):
-                control.chunk(now, 0.1, np.tile([0.5 * speed, 1.5 * speed], (16, 1)), now)
+                control.take_chunk(now, 0.1, np.tile([0.5 * speed, 1.5 * speed], (16, 1)), now)
             period()
     assert control.state is State.RUNNING
     control.disable()

@@ -54,8 +54,8 @@ class Rig:
         measured[PLAIN] += self.arm.measured()
         measured[QUATERNION] = self.wrist.measured().as_quat()
         if self.seen:
-            self.controller.message("joints", self.now, self.now)
-            self.controller.measured(measured, self.now)
+            self.controller.note_message("joints", self.now, self.now)
+            self.controller.note_pose(measured, self.now)
         command = self.controller.step(self.now)
         if command is not None:
             if self.last is None:
@@ -69,7 +69,7 @@ class Rig:
         rows = self.pose + steps * rates
         start = Rotation.from_quat(self.pose[QUATERNION])
         rows[:, QUATERNION] = (Rotation.from_rotvec(steps * turn) * start).as_quat()
-        self.controller.chunk(self.now - 20 * MS, DT_S, rows, self.now)
+        self.controller.take_chunk(self.now - 20 * MS, DT_S, rows, self.now)
 
     def check(self) -> None:
         for stretch in self.stretches:
@@ -134,7 +134,7 @@ def happen(rig: Rig, kind: str, count: int, rates: np.ndarray, turn: np.ndarray)
     elif kind in ("nan", "no orientation"):
         rows = np.tile(rig.pose, (4, 1))
         rows[2, QUATERNION] = np.nan if kind == "nan" else 0.0
-        controller.chunk(rig.now, DT_S, rows, rig.now)
+        controller.take_chunk(rig.now, DT_S, rows, rig.now)
 
 
 @settings(max_examples=100)

@@ -57,9 +57,9 @@ class Life:
             self.path.extend(curve.at(time_ns).position for time_ns in times)
         self.now += ms * MS
         self.arm.advance(self.now, self.path[-1] if self.path else self.arm.position - self.arm.model.sag)
-        self.controller.deadman(self.held, self.now)
-        self.controller.message("joints", self.now, self.now)
-        self.controller.measured(self.arm.measured(), self.now)
+        self.controller.note_deadman(self.held, self.now)
+        self.controller.note_message("joints", self.now, self.now)
+        self.controller.note_pose(self.arm.measured(), self.now)
         command = self.controller.step(self.now)
         if command is not None:
             self.sent.append(command)
@@ -68,7 +68,7 @@ class Life:
         base = self.sent[-1].position if self.sent else np.array([0.3, -0.2, 0.8])
         rows = base + slope * 0.1 * np.arange(16)[:, None]
         rows[:, 2] = 0.8
-        self.controller.chunk(self.now - self.now % (20 * MS), 0.1, rows, self.now)
+        self.controller.take_chunk(self.now - self.now % (20 * MS), 0.1, rows, self.now)
 
     def run(self) -> Life:
         self.controller.activate()
@@ -77,7 +77,7 @@ class Life:
         self.chunk(1.0)
         for _ in range(60):
             self.tick()
-        assert self.controller.state is State.RUNNING, self.controller.session.waiting_for
+        assert self.controller.state is State.RUNNING, self.controller.activation.waiting_for
         return self
 
     def check(self) -> None:
@@ -157,9 +157,9 @@ def test_whatever_happens_in_its_life_expect_the_robot_told_one_legal_curve_and_
             controller.deactivate()
             controller.activate()
         elif kind == "jump":
-            controller.clock_jumped(saying("the clock was set", Why.WENT_BACK))
+            controller.note_clock_jump(saying("the clock was set", Why.WENT_BACK))
         elif kind == "nan":
-            controller.chunk(life.now, 0.1, np.full((4, 3), np.nan), life.now)
+            controller.take_chunk(life.now, 0.1, np.full((4, 3), np.nan), life.now)
         elif kind == "silence":
             life.tick(100 * count)
         for _ in range(count):
@@ -194,7 +194,7 @@ def test_when_the_timer_is_late_by_no_more_than_the_margin_expect_nothing_change
         calm.tick(10)
         calm.tick(10)
         late.tick(20)
-    assert late.controller.session.counters["command_gaps"] == 0
+    assert late.controller.activation.counters["command_gaps"] == 0
     same = min(len(calm.path), len(late.path))
     np.testing.assert_allclose(np.array(calm.path)[:same, ARM], np.array(late.path)[:same, ARM], atol=1e-12)
 

@@ -59,7 +59,7 @@ def latched() -> Rig:
 
 def two_failures(rig: Rig) -> None:
     for _ in range(2):
-        rig.controller.inference_error(saying("out of cheese", Why.INFERENCE))
+        rig.controller.note_inference_error(saying("out of cheese", Why.INFERENCE))
 
 
 def a_chunk(rig: Rig) -> None:
@@ -72,7 +72,7 @@ def a_chunk(rig: Rig) -> None:
 def a_far_chunk(rig: Rig) -> None:
     rig.pose = rig.measured() + 0.9
     rig.tick()
-    assert rig.controller.chunk(rig.now, DT_S, np.tile(rig.pose, (16, 1)), rig.now) is None
+    assert rig.controller.take_chunk(rig.now, DT_S, np.tile(rig.pose, (16, 1)), rig.now) is None
     rig.tick()
 
 
@@ -92,7 +92,7 @@ DO: dict[Event, Callable[[Rig], object]] = {
     Event.READY: a_chunk,
     Event.STALE: silence,
     Event.EXHAUSTED: lambda rig: rig.tick(160),
-    Event.CLOCK_JUMP: lambda rig: rig.controller.clock_jumped(saying("the clock was set", Why.WENT_BACK)),
+    Event.CLOCK_JUMP: lambda rig: rig.controller.note_clock_jump(saying("the clock was set", Why.WENT_BACK)),
     Event.PAUSE: lambda rig: rig.controller.disable(),
     Event.AWAY: a_far_chunk,
     Event.HOLD_TIMEOUT: lambda rig: rig.tick(110),

@@ -63,6 +63,25 @@ def test_when_a_frame_cannot_be_encoded_expect_the_error_and_no_thread(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("given_up", [False, True])
+def test_when_the_end_is_said_first_expect_the_file_as_ever_or_none(tmp_path, given_up):
+    writers = [BackgroundWriter(tmp_path / f"{name}.mp4", 10, 16, 24) for name in "ab"]
+    for frame in frames():
+        for writer in writers:
+            writer.add(frame)
+    for writer in writers:
+        writer.end()
+    for writer in writers:
+        writer.abort() if given_up else writer.close()
+    assert not encoders()
+    if given_up:
+        assert list(tmp_path.iterdir()) == []
+        return
+    for name in "ab":
+        with av.open(str(tmp_path / f"{name}.mp4")) as container:
+            assert sum(1 for _ in container.decode(video=0)) == 3 * AHEAD
+
+
 def test_when_an_episode_is_given_up_expect_no_thread_and_no_file(robot, tmp_path):
     with DatasetWriter(tmp_path / "d", robot.embodiment) as writer:
         episode = writer.episode("t")

@@ -18,9 +18,9 @@ from support.refused import refused
 
 from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.errors import Code, HptError
-from hpt_ros.learning import Start, Windows, open_source, train
+from hpt_ros.learning import InitialWeights, Windows, open_batch_source, train
+from hpt_ros.learning.batch_source import BatchSourceError
 from hpt_ros.learning.reporter import Silent
-from hpt_ros.learning.source import SourceError
 from hpt_ros.model import load_checkpoint
 from hpt_ros.model.encoder_config import LanguageConfig
 
@@ -95,7 +95,7 @@ def test_the_task_decides_and_no_language_model_is_needed_later(
 ) -> None:
     recipe, listener = recipe_of("language", "state"), Listener()
     out = tmp_path / "run"
-    train(blind(many), recipe, out, start=Start(language_model="some/folder"), report=listener)
+    train(blind(many), recipe, out, start=InitialWeights(language_model="some/folder"), report=listener)
     assert embedder.asked == [("some/folder", TASKS)]
     assert "  language: 2 tasks, 2 embedded now by t5 some/folder; stored with the policy" in listener.lines
     checkpoint = load_checkpoint(out / "last")
@@ -139,7 +139,7 @@ def test_when_a_checkpoint_knows_some_tasks_expect_only_the_others_embedded(
     train(many, recipe, tmp_path / "first")
     listener = Listener()
     others = renamed(many, {TASKS[0]: "ahead"})
-    start = Start(init=str(tmp_path / "first/last"))
+    start = InitialWeights(init=str(tmp_path / "first/last"))
     train(others, recipe, tmp_path / "second", start=start, report=listener)
     assert embedder.asked[1:] == [("", ("ahead",))]
     first, second = (load_checkpoint(tmp_path / run / "last") for run in ("first", "second"))
@@ -157,10 +157,10 @@ def test_when_a_policy_knows_more_tasks_in_another_order_expect_each_episodes_ow
     policy = load_checkpoint(tmp_path / "run/last").policy
     assert policy.config.tasks == (TASKS[1], "zigzag")
     windows = Windows.of(many.episodes[:1], 2, 3)
-    source = open_source(policy, renamed(many, {TASKS[0]: "zigzag"}), None, Silent())
+    source = open_batch_source(policy, renamed(many, {TASKS[0]: "zigzag"}), None, Silent())
     assert source.batch(windows, np.array([0])).inputs["task"].tolist() == [1]
-    with refused(SourceError, Code.UNKNOWN, value="to the left", expected="to the right, zigzag"):
-        open_source(policy, many, None, Silent())
+    with refused(BatchSourceError, Code.UNKNOWN, value="to the left", expected="to the right, zigzag"):
+        open_batch_source(policy, many, None, Silent())
 
 
 @pytest.mark.parametrize(

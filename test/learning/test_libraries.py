@@ -15,7 +15,7 @@ import torch
 
 from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.errors import HptError
-from hpt_ros.learning import Start, load_saved_recipe, read_recipe, train
+from hpt_ros.learning import InitialWeights, load_saved_recipe, read_recipe, train
 from hpt_ros.model import load_checkpoint
 
 from .many import TASKS, write_many
@@ -86,7 +86,7 @@ def test_a_dinov2_is_frozen_with_cached_features_and_then_finetuned(
     with pytest.raises(HptError, match="freezes the image encoder 'transformers'.*add --image-encoder"):
         train(many, recipe(False), tmp_path / "none")
     frozen, listener = tmp_path / "frozen", Listener()
-    start = Start(image_encoder=str(dinov2))
+    start = InitialWeights(image_encoder=str(dinov2))
     train(many, recipe(False, cache_features=True, iterations=70), frozen, start=start, report=listener)
     (line,) = (line for line in listener.lines if line.startswith("  encoder image:"))
     assert ", frozen, loaded image encoder" in line
@@ -94,7 +94,7 @@ def test_a_dinov2_is_frozen_with_cached_features_and_then_finetuned(
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:2])
 
     finetuned = tmp_path / "finetuned"
-    start = Start(init=str(frozen / "last"))
+    start = InitialWeights(init=str(frozen / "last"))
     train(many, recipe(True, iterations=2, lr_scale_encoder=0.1), finetuned, start=start)
     shutil.rmtree(dinov2)  # from here on a robot, which has neither folder nor hub
     before, after = (load_checkpoint(folder / "last").policy for folder in (frozen, finetuned))
@@ -109,7 +109,9 @@ def test_a_dinov2_is_frozen_with_cached_features_and_then_finetuned(
     assert any(changed)
     # Training goes on without the folder too, from a checkpoint or from where it stopped.
     again = tmp_path / "again"
-    train(many, recipe(True, iterations=4), again, start=Start(init=str(frozen / "last")), stop_after=1)
+    train(
+        many, recipe(True, iterations=4), again, start=InitialWeights(init=str(frozen / "last")), stop_after=1
+    )
     own = read_recipe(load_saved_recipe(again), where="the run")
     assert train(many, own, again, resume=True).steps == 4
 

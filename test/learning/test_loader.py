@@ -21,11 +21,11 @@ from support.tiny_mixture import mapping_of_recipe, start_processes, write_robot
 from hpt_ros.dataset import Dataset
 from hpt_ros.errors import Code, HptError
 from hpt_ros.learning import open_cache, read_recipe, train
+from hpt_ros.learning.batch_source import BatchSource
 from hpt_ros.learning.batches import BatchMaker, MicroBatch
 from hpt_ros.learning.distributed import processes
 from hpt_ros.learning.loader import ReaderError, prefetch, spare_readers
 from hpt_ros.learning.mixture import Mixture, load_mixture, mixture_of, open_mixture
-from hpt_ros.learning.source import Source
 
 from .conftest import make_recipe
 
@@ -46,7 +46,7 @@ def test_any_number_of_readers_makes_the_same_batches(
 ) -> None:
     """The maker's device says where images are changed: on the CPU by the reader, for a GPU afterwards."""
     recipe = make_recipe(micro_batch=3, augment={"erase": 0.3, "state_noise": 0.01})
-    source = Source(dataset, ("image", "state"), open_cache(dataset, cache_root).frames)
+    source = BatchSource(dataset, ("image", "state"), open_cache(dataset, cache_root).frames)
     make = BatchMaker(mixture_of(dataset, 0.3, 0), [source], recipe, device=device)
     wanted = [[part.on("cpu") for part in make(step)] for step in range(4, 11)]
     assert not torch.equal(wanted[0][0].inputs["image"], wanted[1][0].inputs["image"])

@@ -16,7 +16,7 @@ from support.refused import refused
 from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.embodiment import Embodiment, EmbodimentError
 from hpt_ros.errors import Code, HptError
-from hpt_ros.learning import Recipe, RecipeError, Windows, open_source, read_recipe, train
+from hpt_ros.learning import Recipe, RecipeError, Windows, open_batch_source, read_recipe, train
 from hpt_ros.learning.evaluation import validate
 from hpt_ros.learning.mixture import mixture_of
 from hpt_ros.learning.reporter import Silent
@@ -71,7 +71,11 @@ def inputs_of(policy: Policy, dataset: Dataset) -> dict[str, Any]:
     robot = dataset.embodiment
     windows = Windows.of(dataset.episodes[:2], robot.observation_horizon, robot.action.horizon)
     middle = len(windows) // 4
-    return open_source(policy, dataset, None, Silent()).batch(windows, np.array([middle, 3 * middle])).inputs
+    return (
+        open_batch_source(policy, dataset, None, Silent())
+        .batch(windows, np.array([middle, 3 * middle]))
+        .inputs
+    )
 
 
 def losses_of(run: Path) -> list[float]:
@@ -116,7 +120,7 @@ def test_all_modalities_at_once_with_some_missing_now_and_then(many: Dataset, tm
     assert straight.metrics["validation_loss"] == parts.metrics["validation_loss"]
     # The validation was given every modality.
     mixture = mixture_of(many, recipe.validation_ratio, recipe.seed)
-    source = open_source(straight.policy, many, None, Silent())
+    source = open_batch_source(straight.policy, many, None, Silent())
     measured = validate(MultiPolicy.of(straight.policy), mixture, [source], recipe)
     assert measured["validation_loss"] == pytest.approx(straight.metrics["validation_loss"], rel=1e-6)
     inputs = inputs_of(straight.policy, many)

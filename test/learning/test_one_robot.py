@@ -26,9 +26,9 @@ from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.errors import Code
 from hpt_ros.learning import read_recipe, train
+from hpt_ros.learning.initial_weights import InitialWeights
 from hpt_ros.learning.mixture import MixtureError
 from hpt_ros.learning.one_robot import datasets_with_weights, open_one_robot
-from hpt_ros.learning.start import Start
 from hpt_ros.model import load_checkpoint
 from hpt_ros.structured import dump_yaml
 
@@ -233,7 +233,7 @@ def test_a_resumed_run_keeps_the_statistics_that_it_began_with(tmp_path: Path) -
         open_dataset(write_robot(tmp_path / n / "arm", "arm", k)) for n, k in (("a", 9), ("b", 3))
     )
     train(first, recipe, tmp_path / "first")
-    start = Start(init=str(tmp_path / "first/last"), init_statistics=True)
+    start = InitialWeights(init=str(tmp_path / "first/last"), init_statistics=True)
     train(other, recipe, tmp_path / "parts", start=start, stop_after=2)
     train(other, recipe, tmp_path / "parts", resume=True)
     train(other, recipe, tmp_path / "straight", start=start)

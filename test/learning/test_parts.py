@@ -16,13 +16,13 @@ from support.refused import refused
 
 from hpt_ros.dataset import Dataset
 from hpt_ros.errors import Code, HptError
-from hpt_ros.learning import Start, train
+from hpt_ros.learning import InitialWeights, train
 from hpt_ros.learning.augment import AugmentConfig, ImageChanges, change_images, stacked
+from hpt_ros.learning.batch_source import BatchSource, encoder_digest, open_batch_source
 from hpt_ros.learning.batches import BatchMaker
 from hpt_ros.learning.mixture import mixture_of
 from hpt_ros.learning.optimiser import freeze, train_mode
 from hpt_ros.learning.recipe import recipe_mapping
-from hpt_ros.learning.source import Source, encoder_digest, open_source
 from hpt_ros.model import MultiPolicy, Policy, Statistics, load_checkpoint
 
 from .conftest import make_recipe
@@ -78,7 +78,9 @@ def test_when_blocks_are_frozen_expect_these_as_they_were_and_the_others_not(
 ) -> None:
     recipe, listener = make_recipe(iterations=4, freeze_blocks=1, seed=3), Listener()
     out = tmp_path / "run"
-    train(dataset, recipe, out, start=Start(trunk=str(first)), cache_root=cache_root, report=listener)
+    train(
+        dataset, recipe, out, start=InitialWeights(trunk=str(first)), cache_root=cache_root, report=listener
+    )
     before, after = weights(first), weights(out / "last")
     for name, value in before.items():
         if name.startswith("trunk."):
@@ -123,7 +125,7 @@ def test_when_frozen_blocks_have_no_weights_expect_an_error(
 def test_when_a_run_with_frozen_parts_is_resumed_expect_its_own_weights_and_sources(
     dataset: Dataset, tmp_path: Path, cache_root: Path, first: Path
 ) -> None:
-    recipe, start = make_recipe(freeze_trunk=True), Start(trunk=str(first))
+    recipe, start = make_recipe(freeze_trunk=True), InitialWeights(trunk=str(first))
     out = tmp_path / "run"
     train(dataset, recipe, tmp_path / "straight", start=start, cache_root=cache_root)
     train(dataset, recipe, out, start=start, cache_root=cache_root, stop_after=5)
@@ -209,7 +211,7 @@ def encoder_run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> P
 def test_when_features_are_cached_expect_the_uncached_run(
     dataset: Dataset, tmp_path: Path, cache_root: Path, encoder_run: Path
 ) -> None:
-    start, listener = Start(init=str(encoder_run)), Listener()
+    start, listener = InitialWeights(init=str(encoder_run)), Listener()
     augment = {**QUIET, "state_noise": 0.01}
     for cached in (False, True):
         recipe = make_recipe(policy=frozen_encoder(), augment=augment, cache_features=cached)
@@ -241,7 +243,7 @@ def test_shared_parts_without_the_image_encoder_are_no_weights_for_a_frozen_one(
             dataset,
             recipe,
             tmp_path / "run",
-            start=Start(shared=str(first)),
+            start=InitialWeights(shared=str(first)),
             cache_root=cache_root,
         )
 
@@ -255,7 +257,7 @@ def test_when_features_of_a_batch_norm_are_cached_expect_those_that_a_robot_comp
         make_recipe(policy=policy_of(image_encoder=encoder)).policy.for_embodiment(dataset.embodiment)
     )
     before = {name: value.clone() for name, value in policy.encoders.state_dict().items()}
-    source = open_source(policy, dataset, tmp_path, Listener(), cache_features=True)
+    source = open_batch_source(policy, dataset, tmp_path, Listener(), cache_features=True)
     after = policy.encoders.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert source.frames is not None
@@ -270,9 +272,9 @@ def test_copies_are_of_images_that_are_changed_alike_within_an_episode_and_view(
     policy = load_checkpoint(encoder_run).policy
     bright = AugmentConfig(brightness=0.3, contrast=0.0, colour=0.0, shift_px=0)
 
-    def features_of(strengths: AugmentConfig, copies: int) -> tuple[Source, Listener]:
+    def features_of(strengths: AugmentConfig, copies: int) -> tuple[BatchSource, Listener]:
         listener = Listener()
-        source = open_source(
+        source = open_batch_source(
             policy, dataset, cache_root, listener, cache_features=True, changed=strengths, copies=copies
         )
         return source, listener
@@ -315,7 +317,7 @@ def test_samples_take_their_features_from_any_copy_and_validation_from_none(
     recipe = make_recipe(policy=frozen_encoder(), cache_features=True, feature_copies=2)
     policy = load_checkpoint(encoder_run).policy
     mixture = mixture_of(dataset, 0.3, 0)
-    source = open_source(
+    source = open_batch_source(
         policy, dataset, cache_root, Listener(), cache_features=True, changed=recipe.augment, copies=2
     )
     windows = mixture.members[0].windows
@@ -334,7 +336,7 @@ def test_samples_take_their_features_from_any_copy_and_validation_from_none(
     plain = source.batch(windows, np.arange(8)).inputs["image_features"]
     assert np.array_equal(plain, every[0][windows.rows(np.arange(8))[0]])
     # And a run of them is resumed bit for bit.
-    start = Start(init=str(encoder_run))
+    start = InitialWeights(init=str(encoder_run))
     for run, stops in (("whole", (None,)), ("parts", (5, None))):
         for stop in stops:
             train(

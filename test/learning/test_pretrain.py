@@ -21,7 +21,7 @@ from support.tiny_mixture import mapping_of_recipe, start_processes, write_mixtu
 
 from hpt_ros.cli.main import main
 from hpt_ros.errors import HptError
-from hpt_ros.learning import Recipe, Start, load_recipe, read_recipe, train
+from hpt_ros.learning import InitialWeights, Recipe, load_recipe, read_recipe, train
 from hpt_ros.learning.distributed import Processes, processes
 from hpt_ros.learning.mixture import Mixture, load_mixture, open_mixture
 from hpt_ros.model import load_checkpoint, load_multi_checkpoint
@@ -190,7 +190,7 @@ def test_two_processes_compute_what_one_does(mixture: Mixture, tmp_path: Path, m
 
 
 def spread(
-    mixture: Mixture, folder: Path, recipe: Recipe, start: Start, stops: tuple[int | None, ...]
+    mixture: Mixture, folder: Path, recipe: Recipe, start: InitialWeights, stops: tuple[int | None, ...]
 ) -> None:
     """Run it by two processes that share the weights, and resume it after each stop."""
 
@@ -218,7 +218,7 @@ def test_weights_that_are_spread_over_two_processes_learn_what_one_does(
     }
     recipe, one, two = recipe_of(**changes, shard=True), tmp_path / "one", tmp_path / "two"
     train(mixture, recipe_of(**changes), one)
-    spread(mixture, two, recipe, Start(), (2, None))
+    spread(mixture, two, recipe, InitialWeights(), (2, None))
     a, b = (load_multi_checkpoint(run / "last").policy.tensors() for run in (one, two))
     assert difference(a, b) < 1e-6
     assert [path.name for path in two.glob("train_state-*")] == ["train_state-000000004"]
@@ -239,7 +239,7 @@ def test_image_encoders_are_spread_too(
     ]
     changes = {"policy": policy, "iterations": 2, "validation_every": 2, "lr": 1e-4, "batch_size": 6}
     train(seen, recipe_of(**changes), tmp_path / "one")
-    spread(seen, tmp_path / "two", recipe_of(**changes, shard=True), Start(), (None,))
+    spread(seen, tmp_path / "two", recipe_of(**changes, shard=True), InitialWeights(), (None,))
     a, b = (load_multi_checkpoint(tmp_path / run / "last").policy.tensors() for run in ("one", "two"))
     assert difference(a, b) < 1e-6
 
@@ -249,7 +249,7 @@ def test_weights_that_are_spread_and_partly_frozen_resume_bit_for_bit(
     mixture: Mixture, tmp_path: Path
 ) -> None:
     train(mixture, recipe_of(iterations=1), tmp_path / "first")
-    start = Start(init=str(tmp_path / "first/last"))
+    start = InitialWeights(init=str(tmp_path / "first/last"))
     recipe = recipe_of(shard=True, micro_batch=2, freeze_blocks=1, lr=1e-4)
     spread(mixture, tmp_path / "straight", recipe, start, (None,))
     spread(mixture, tmp_path / "parts", recipe, start, (3, 5, None))
@@ -319,7 +319,11 @@ def test_when_a_robot_lacks_a_modality_expect_its_policy_without_that_stem_or_a_
         "tiny": ("image", "state"), "slider": ("state",),
     }  # fmt: skip
     train(
-        seen, recipe, tmp_path / "again", cache_root=cache_root, start=Start(init=str(tmp_path / "run/last"))
+        seen,
+        recipe,
+        tmp_path / "again",
+        cache_root=cache_root,
+        start=InitialWeights(init=str(tmp_path / "run/last")),
     )
 
 
@@ -329,7 +333,7 @@ def test_when_the_checkpoint_is_of_other_robots_expect_them_named(
     entries = [{"path": str(file.parent / name)} for name in ("slider", "gantry")]
     two = open_mixture(load_mixture(write_mixture(tmp_path, entries)), 0.3, 0)
     train(two, recipe_of(iterations=1), tmp_path / "two")
-    start = Start(init=str(tmp_path / "two/last"))
+    start = InitialWeights(init=str(tmp_path / "two/last"))
     with pytest.raises(
         HptError, match=r"is of slider, gantry, expected 'arm' too, which the data are of; load"
     ):

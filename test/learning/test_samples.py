@@ -16,10 +16,10 @@ from support.tiny_dataset import write_dataset
 
 from hpt_ros.dataset import Dataset, DatasetError, Episode
 from hpt_ros.learning import Windows, split_episodes
+from hpt_ros.learning.batch_source import BatchSource
 from hpt_ros.learning.batches import BatchMaker
 from hpt_ros.learning.mixture import mixture_of
 from hpt_ros.learning.samples import LAID_OUT, ROUNDS, gather, samples_between, shuffled
-from hpt_ros.learning.source import Source
 from hpt_ros.learning.statistics import training_statistics
 
 from .conftest import make_recipe
@@ -101,7 +101,9 @@ def test_memory_does_not_grow_with_the_dataset(dataset: Dataset, tmp_path: Path)
         values = np.zeros((count * 100, 3), dtype=np.float32)
         large = Dataset(dataset.root, dataset.embodiment, episodes, values, values, dataset.files)
         mixture = mixture_of(large, 0.01, 0)
-        make = BatchMaker(mixture, [Source(large, ("image", "state"), frames)], make_recipe(batch_size=64))
+        make = BatchMaker(
+            mixture, [BatchSource(large, ("image", "state"), frames)], make_recipe(batch_size=64)
+        )
         make(0)
         tracemalloc.start()
         for step in range(1, 4):

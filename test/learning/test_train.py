@@ -17,7 +17,7 @@ from support.tiny_dataset import EMBODIMENT
 from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
-from hpt_ros.learning import Start, open_cache, train
+from hpt_ros.learning import InitialWeights, open_cache, train
 from hpt_ros.learning.loader import prefetch
 from hpt_ros.learning.optimiser import ema_decay_at, is_decayed, learning_rate
 from hpt_ros.learning.recipe import PolicyRecipe
@@ -187,7 +187,7 @@ def test_a_trunk_from_a_file_is_the_files_and_stays_so_when_frozen(
         dataset,
         recipe,
         tmp_path / "second",
-        start=Start(trunk=source),
+        start=InitialWeights(trunk=source),
         cache_root=cache_root,
         report=listener,
     )
@@ -206,7 +206,7 @@ def test_init_brings_all_weights(dataset: Dataset, tmp_path: Path, cache_root: P
         dataset,
         recipe,
         tmp_path / "second",
-        start=Start(init=str(tmp_path / "first/last")),
+        start=InitialWeights(init=str(tmp_path / "first/last")),
         cache_root=cache_root,
     )
     assert_equal_weights(weights(tmp_path / "first/last"), weights(tmp_path / "second/last"))
@@ -232,7 +232,7 @@ def test_when_init_is_of_another_structure_expect_the_key(
             dataset,
             make_recipe(policy=policy),
             tmp_path / "second",
-            start=Start(init=str(tmp_path / "first/last")),
+            start=InitialWeights(init=str(tmp_path / "first/last")),
             cache_root=cache_root,
         )
 

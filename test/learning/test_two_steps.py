@@ -17,7 +17,7 @@ from support.tiny_mixture import mapping_of_recipe, start_processes, write_robot
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.errors import Code, HptError
-from hpt_ros.learning import Recipe, Start, load_recipe, read_recipe, train
+from hpt_ros.learning import InitialWeights, Recipe, load_recipe, read_recipe, train
 from hpt_ros.learning.distributed import processes
 from hpt_ros.learning.optimiser import build_optimiser, freeze, learning_rate
 from hpt_ros.model import MultiPolicy, Policy, load_checkpoint
@@ -36,11 +36,11 @@ def robot(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def trunk(robot: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Start:
+def trunk(robot: Dataset, tmp_path_factory: pytest.TempPathFactory) -> InitialWeights:
     """A trunk to start from."""
     run = tmp_path_factory.mktemp("trunk") / "run"
     train(robot, recipe_of(iterations=2, seed=8), run)
-    return Start(trunk=str(run / "last"))
+    return InitialWeights(trunk=str(run / "last"))
 
 
 def state_of(run: Path) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def trunk_of(folder: str | Path) -> dict[str, torch.Tensor]:
 
 
 def test_in_the_first_step_the_trunk_stays_and_what_is_new_learns(
-    robot: Dataset, trunk: Start, tmp_path: Path
+    robot: Dataset, trunk: InitialWeights, tmp_path: Path
 ) -> None:
     recipe = recipe_of(first_step=FIRST, ema_decay=0.0)
     out = tmp_path / "run"
@@ -90,7 +90,7 @@ def test_in_the_first_step_the_trunk_stays_and_what_is_new_learns(
 
 @pytest.mark.parametrize("stopped_at", [2, 3, 4])  # before, at and after the boundary
 def test_when_resumed_around_the_boundary_expect_the_straight_run_bit_for_bit(
-    robot: Dataset, trunk: Start, tmp_path: Path, stopped_at: int
+    robot: Dataset, trunk: InitialWeights, tmp_path: Path, stopped_at: int
 ) -> None:
     policy = mapping_of_recipe()["policy"]
     policy["trunk"] |= {"drop_path": 0.2}  # so that the mode of the blocks counts, too
@@ -105,7 +105,7 @@ def test_when_resumed_around_the_boundary_expect_the_straight_run_bit_for_bit(
 
 @pytest.mark.parametrize("shard", [False, True])
 def test_two_processes_take_both_steps_as_one_does(
-    robot: Dataset, trunk: Start, tmp_path: Path, shard: bool
+    robot: Dataset, trunk: InitialWeights, tmp_path: Path, shard: bool
 ) -> None:
     recipe = recipe_of(first_step={"iterations": 3, "lr": 1e-4}, lr=1e-4, shard=shard)
 
@@ -125,7 +125,7 @@ def test_two_processes_take_both_steps_as_one_does(
 
 
 def test_weights_that_are_spread_resume_around_the_boundary_bit_for_bit(
-    robot: Dataset, trunk: Start, tmp_path: Path
+    robot: Dataset, trunk: InitialWeights, tmp_path: Path
 ) -> None:
     recipe = recipe_of(first_step=FIRST, shard=True, micro_batch=2)
     runs = {"straight": (None,), "parts": (2, 3, None)}  # stopped before and at the boundary

@@ -25,8 +25,8 @@ from hpt_ros.model import (
 )
 from hpt_ros.model.backends import BACKENDS, Backend, BackendError, load_backend
 from hpt_ros.model.backends.reduced import in_precision
+from hpt_ros.model.inference_session import InferenceSession
 from hpt_ros.model.modalities import Pictures
-from hpt_ros.model.rollout import Rollout
 
 # Largest difference from eager's actions within [-1, 1] and features of about 1: float32 sums in another order; 8 bits
 # of bfloat16's precision, and of int8's, through a few layers.
@@ -155,8 +155,10 @@ def test_when_a_modality_is_absent_expect_what_eager_gives(make_policy):
 def test_when_a_rollout_is_exported_expect_eagers_actions(make_policy, make_inputs):
     policy = make_policy(**RESNET)
     inputs = make_inputs(policy.config, batch=1)
-    exported = Rollout(policy, backend="openvino").predict(inputs, [0, 1, 2])
-    np.testing.assert_allclose(exported, Rollout(policy).predict(inputs, [0, 1, 2]), rtol=0, atol=1e-4)
+    exported = InferenceSession(policy, backend="openvino").predict(inputs, [0, 1, 2])
+    np.testing.assert_allclose(
+        exported, InferenceSession(policy).predict(inputs, [0, 1, 2]), rtol=0, atol=1e-4
+    )
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
@@ -277,8 +279,8 @@ def test_when_backends_are_listed_expect_the_plain_one_first():
 def test_when_graphs_are_recorded_expect_what_eager_gives(make_policy, make_inputs, precision):
     policy = make_policy(**RESNET).to("cuda")
     inputs = make_inputs(policy.config, batch=1)
-    expected = Rollout(policy).predict(inputs, [0, 1, 2])
-    rollout = Rollout(policy, backend="cuda_graph", precision=precision)
+    expected = InferenceSession(policy).predict(inputs, [0, 1, 2])
+    rollout = InferenceSession(policy, backend="cuda_graph", precision=precision)
     for keys in ([3, 4, 5], [0, 1, 2]):
         chunk = rollout.predict(inputs, keys)
     span = policy.normaliser["action"].scale.cpu().numpy()

@@ -22,8 +22,8 @@ from hpt_ros.model import (
     load_trunk,
     save_checkpoint,
 )
-from hpt_ros.model.sources import read_tensors, sha256_of
 from hpt_ros.model.verifying import statistics_in
+from hpt_ros.model.weight_files import read_tensors, sha256_of
 from hpt_ros.resources import checkpoint_folder, embodiment_file
 
 ROBOT = "embodiments/arm"

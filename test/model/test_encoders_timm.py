@@ -17,7 +17,7 @@ from hpt_ros.model.config_error import ConfigError
 from hpt_ros.model.encoders import feature_shape
 from hpt_ros.model.pretrained import LibraryEncoder, complete_image_encoder
 from hpt_ros.model.pretrained_weights import load_library_encoder
-from hpt_ros.model.sources import WeightsError
+from hpt_ros.model.weight_files import WeightsError
 
 timm = pytest.importorskip("timm", reason="timm is not installed: make setup EXTRAS=timm")
 

@@ -30,7 +30,7 @@ from hpt_ros.model.encoder_config import EncoderArchitecture
 from hpt_ros.model.encoders import feature_shape
 from hpt_ros.model.pretrained import LibraryEncoder, complete_image_encoder
 from hpt_ros.model.pretrained_weights import load_library_encoder
-from hpt_ros.model.sources import WeightsError
+from hpt_ros.model.weight_files import WeightsError
 
 transformers = pytest.importorskip("transformers", reason="make setup EXTRAS=transformers")
 

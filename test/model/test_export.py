@@ -21,7 +21,7 @@ from hpt_ros.model import (
 )
 from hpt_ros.model.exporting import export_model
 from hpt_ros.model.importing import Robot, import_policy
-from hpt_ros.model.sources import read_tensors
+from hpt_ros.model.weight_files import read_tensors
 
 
 def exportable(make_policy, **changes):

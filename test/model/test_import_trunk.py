@@ -22,7 +22,7 @@ from hpt_ros.model import (
     save_checkpoint,
 )
 from hpt_ros.model.importing import import_trunk
-from hpt_ros.model.sources import read_metadata, read_tensors
+from hpt_ros.model.weight_files import read_metadata, read_tensors
 
 
 @pytest.fixture

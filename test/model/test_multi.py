@@ -38,8 +38,8 @@ from hpt_ros.model import (
 )
 from hpt_ros.model.checkpoint import read_config
 from hpt_ros.model.parts_of_checkpoint import load_shared_parts
-from hpt_ros.model.sources import read_tensors
 from hpt_ros.model.verifying import statistics_in
+from hpt_ros.model.weight_files import read_tensors
 from hpt_ros.resources import embodiment_file
 
 FORMAT_1 = Path(__file__).parents[1] / "data" / "checkpoint_format_1"

@@ -335,7 +335,7 @@ def test_when_nothing_is_there_expect_a_sentence(make_policy, tmp_path):
 HUB_SCRIPT = """
 import sys
 from hpt_ros.errors import HptError
-from hpt_ros.model.sources import resolve
+from hpt_ros.model.weight_files import resolve
 assert "huggingface_hub" not in sys.modules
 print(resolve("hf://liruiw/hpt-base"))
 try:

@@ -230,7 +230,7 @@ def test_when_another_node_sends_the_hand_a_goal_expect_a_fault_that_names_it(ro
             why = f"node /cell/moveit sends goals to the action /{hand_output.topic} too"
             assert why in str(node.runtime.controller.latched)
             assert node.counters()["contested_stops"] == 1
-            link = node.runtime.controller.guards.link
+            link = node.runtime.controller.monitors.link
             wait_for(lambda: not link.contested, "the end of it")  # that goal is done with
             wait_for(lambda: node.clear_fault()[0], "the fault's end")
             wait_for(lambda: node.state is State.RUNNING, "RUNNING")

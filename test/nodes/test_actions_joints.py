@@ -179,7 +179,7 @@ def test_when_another_node_has_a_trajectory_carried_out_expect_a_fault_until_it_
             sent_by_another(rival, FollowJointTrajectory, name, FollowJointTrajectory.Goal())
             wait_for(lambda: node.state is State.FAULT, "FAULT")
             assert node.runtime is not None
-            link = node.runtime.controller.guards.link
+            link = node.runtime.controller.monitors.link
             wait_for(lambda: node.runtime is not None and node.runtime.controller.at_rest, "rest")
             time.sleep(1.5)
             assert_refusal(link.contested, Why.ASKED, subject="node /moveit")  # it is still carried out

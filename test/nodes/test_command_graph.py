@@ -39,7 +39,7 @@ def stop_listening(rig: Rig) -> None:
 def reason(rig: Rig) -> str:
     assert rig.node is not None
     assert rig.node.runtime is not None
-    return str(rig.node.runtime.controller.session.waiting_for)
+    return str(rig.node.runtime.controller.activation.waiting_for)
 
 
 def test_when_nobody_takes_the_commands_expect_waiting_with_the_topic_and_holding_when_they_go(rig):
@@ -66,7 +66,7 @@ def test_when_nobody_takes_the_commands_expect_waiting_with_the_topic_and_holdin
     taker.destroy_subscription(taking)
     rig.until(State.HOLDING)
     assert_refusal(
-        node.runtime.controller.session.reason, Why.UNSUBSCRIBED, match="^commands reach nobody, they want"
+        node.runtime.controller.activation.reason, Why.UNSUBSCRIBED, match="^commands reach nobody, they want"
     )
     assert node.counters()["unheard_stops"] == 1
     taker.create_subscription(JointTrajectory, COMMANDS, lambda _: None, 10)
@@ -88,7 +88,7 @@ def test_when_another_node_commands_expect_a_fault_that_names_it_until_it_is_gon
     assert node.clear_fault()[0]
     rig.until(State.FAULT)  # it is still there
     rival.destroy_publisher(commanding)
-    wait_for(lambda: not node.runtime.controller.guards.link.contested, "its end")
+    wait_for(lambda: not node.runtime.controller.monitors.link.contested, "its end")
     wait_for(lambda: node.clear_fault()[0], "the fault's end")
     rig.until(State.RUNNING)
 
@@ -101,14 +101,14 @@ def test_when_another_node_is_permitted_expect_motion(rig, permitted):
     wait_for(lambda: rig.robot.count_publishers(COMMANDS) == 2, "the other publisher")
     time.sleep(0.5)  # more than two looks
     assert node.state is not State.FAULT
-    assert not node.runtime.controller.guards.link.contested
+    assert not node.runtime.controller.monitors.link.contested
 
 
 def test_a_link_that_was_told_nothing_stops_nothing_and_all_that_is_wrong_is_said():
     link = CommandLink()
     assert not link.unheard
     assert not link.contested
-    link.saw(
+    link.note_topics(
         [CommandTopic("/arm", taken=False), CommandTopic("/hand", taken=False, rivals=("node /a", "node /b"))]
     )
     arm, hand = link.unheard.value
@@ -118,6 +118,6 @@ def test_a_link_that_was_told_nothing_stops_nothing_and_all_that_is_wrong_is_sai
     assert_refusal(
         link.contested, Why.PUBLISHED, value=rivals, match="^node /a, node /b publishes on /hand too, so"
     )
-    link.saw([CommandTopic("/arm")])
+    link.note_topics([CommandTopic("/arm")])
     assert not link.unheard
     assert not link.contested

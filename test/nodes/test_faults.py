@@ -76,7 +76,7 @@ def test_when_a_camera_freezes_while_moving_expect_rest_within_limits_and_a_faul
     ages_s = node.runtime.streams.stream_ages_s(node.now_ns)
     assert max(ages_s.values()) < 1.0  # its messages came all the while
     rig.robot.same_picture = False
-    wait_for(lambda: not node.runtime.controller.session.stale, "a new picture")
+    wait_for(lambda: not node.runtime.controller.activation.stale, "a new picture")
     assert node.clear_fault()[0]
     rig.until_moving()
 

@@ -68,7 +68,7 @@ def test_whatever_a_message_holds_expect_a_sentence_and_a_stream_that_stays_unse
     runtime, stream, content, stamped
 ):
     header = SimpleNamespace(stamp=SimpleNamespace(sec=NOW // 10**9, nanosec=0)) if stamped else None
-    before = runtime.controller.session.counters["invalid_messages"]
+    before = runtime.controller.activation.counters["invalid_messages"]
     said = runtime.streams.message(stream, SimpleNamespace(header=header, **content), NOW)
     assert runtime.observations.flush()
     step = runtime.step(NOW)
@@ -76,8 +76,8 @@ def test_whatever_a_message_holds_expect_a_sentence_and_a_stream_that_stays_unse
     assert str(problem).startswith(f"stream {stream.name!r} (topic {stream.topic})")
     assert "\n" not in str(problem)
     assert step.internal is None
-    assert runtime.controller.session.counters["invalid_messages"] == before + 1
-    assert stream.name in runtime.controller.guards.watchdog.stale(NOW)
+    assert runtime.controller.activation.counters["invalid_messages"] == before + 1
+    assert stream.name in runtime.controller.monitors.watchdog.find_stale(NOW)
     assert step.command is None
     assert runtime.controller.state is State.WAITING
 

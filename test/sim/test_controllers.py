@@ -124,6 +124,32 @@ def test_without_velocities_it_is_straight_and_past_the_end_it_holds():
         assert following == number
 
 
+@given(
+    st.lists(st.lists(value, min_size=6, max_size=6), min_size=2, max_size=2),
+    st.lists(st.sampled_from([0, 1, 2, 2, 2, 3, 5, 40]), min_size=1, max_size=40),
+    st.booleans(),
+)
+def test_when_states_are_worked_out_ahead_expect_the_same_to_the_last_bit(numbers, steps, quintic):
+    """Cycles may be as long as announced, and longer and shorter: late ones, and a slider that is moved."""
+    states = [
+        JointState(*(np.array(row[first : first + 2]) for first in range(0, 6 if quintic else 4, 2)))
+        for row in numbers
+    ]
+    points = [TrajectoryPoint(ms * MS, state) for ms, state in zip((20, 200), states, strict=True)]
+    alone, ahead = (SampledTrajectory(trajectory(*points), period_ns=period) for period in (0, 2 * MS))
+    time_ns = NOW
+    for sampled in (alone, ahead):
+        sampled.enter(NOW, JointState(np.zeros(2), np.zeros(2)))
+    for step in steps:
+        time_ns += step * MS
+        (one, number), (other, same) = (sampled.sample(time_ns) or (None, 0) for sampled in (alone, ahead))
+        assert one is not None
+        assert other is not None
+        assert number == same
+        for wanted, got in zip(parts(one), parts(other), strict=True):
+            np.testing.assert_array_equal(wanted, got)
+
+
 def test_without_splines_the_next_point_is_given():
     sampled = SampledTrajectory(trajectory(point(100, [1.0, 2.0]), point(200, [3.0, 4.0])), splines=False)
     sampled.enter(NOW, JointState(np.zeros(2)))

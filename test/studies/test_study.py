@@ -18,8 +18,8 @@ from support.tiny_mixture import add_column, mapping_of_recipe, write_mixture, w
 
 from hpt_ros.cli.main import main
 from hpt_ros.learning import train
+from hpt_ros.learning.initial_weights import InitialWeights
 from hpt_ros.learning.reporter import Silent
-from hpt_ros.learning.start import Start
 from hpt_ros.studies.cell import train_cell
 from hpt_ros.studies.config import cells_of, load_study, recipe_of, start_of
 from hpt_ros.studies.figures import draw_losses
@@ -251,12 +251,12 @@ def test_variants_and_an_image_encoder_of_the_trunks_checkpoint_are_named(folder
     )
     found = {(cell.start, cell.variant): start_of(config, cell) for cell in cells_of(config)}
     where = str(folder / "somewhere")
-    assert found["finetuned", "full"] == Start(trunk=where)
-    assert found["finetuned.encoder", "full"] == Start(trunk=where, image_encoder=where)
-    assert found["finetuned.shared", "full"] == Start(trunk=where, shared=where)
-    assert found["no_trunk.shared", "full"] == Start(shared=where)
-    assert found["scratch.encoder", "ablated"] == Start(image_encoder="/e")
-    assert found["policy", "full"] == Start(init=where, init_statistics=True)
+    assert found["finetuned", "full"] == InitialWeights(trunk=where)
+    assert found["finetuned.encoder", "full"] == InitialWeights(trunk=where, image_encoder=where)
+    assert found["finetuned.shared", "full"] == InitialWeights(trunk=where, shared=where)
+    assert found["no_trunk.shared", "full"] == InitialWeights(shared=where)
+    assert found["scratch.encoder", "ablated"] == InitialWeights(image_encoder="/e")
+    assert found["policy", "full"] == InitialWeights(init=where, init_statistics=True)
     depths = {
         (cell.start, cell.variant): recipe_of(config, cell).policy.trunk.depth for cell in cells_of(config)
     }

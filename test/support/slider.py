@@ -87,7 +87,7 @@ class Slider(Stream):  # type: ignore[misc]
         self.robot.arm.scaling = scaling
         self.robot.controller.speed_scaling = scaling
         if self.room.config.speed_scaling.topic:
-            self.room.speed_scaling(100.0 * scaling)
+            self.room.note_speed_scaling(100.0 * scaling)
 
     def _measure(self, now_ns: int) -> None:
         super()._measure(now_ns)
@@ -98,7 +98,7 @@ class Slider(Stream):  # type: ignore[misc]
             tick_ns, self._chunk = self._chunk[1], None
             pose = next(pose for at_ns, pose in reversed(self.seen) if at_ns <= tick_ns)
             way = FULL * TICK_S * np.arange(HORIZON)[:, None]
-            self.room.chunk(tick_ns, TICK_S, pose + way * [1.0, -0.5], now_ns)
+            self.room.take_chunk(tick_ns, TICK_S, pose + way * [1.0, -0.5], now_ns)
         super()._infer(now_ns)
 
 

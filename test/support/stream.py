@@ -129,15 +129,15 @@ class Stream:
         self._measure(now_ns)
         for arrives_ns, _, name, stamp_ns, pose in sorted(self._arriving, key=lambda item: item[:2]):
             if arrives_ns <= now_ns:
-                self.room.message(name, stamp_ns, now_ns)
+                self.room.note_message(name, stamp_ns, now_ns)
                 if pose is not None:
-                    self.room.measured(pose, stamp_ns)
+                    self.room.note_pose(pose, stamp_ns)
         self._arriving = [item for item in self._arriving if item[0] > now_ns]
         self._infer(now_ns)
         before = self.room.state
         command = self.room.step(now_ns)
         if before is State.RUNNING and self.room.state is not State.RUNNING:
-            self.stops.append(((now_ns - START_NS) / NS_PER_S, self.room.session.reason))
+            self.stops.append(((now_ns - START_NS) / NS_PER_S, self.room.activation.reason))
         if command is None:
             return
         self.sent.append(command)
@@ -171,7 +171,7 @@ class Stream:
         if self._chunk is not None and now_ns >= self._chunk[0]:
             tick_ns, self._chunk = self._chunk[1], None
             times = (tick_ns - START_NS) / NS_PER_S + TICK_S * np.arange(HORIZON, dtype=np.float64)
-            self.room.chunk(tick_ns, TICK_S, self.plan.at(times), now_ns)
+            self.room.take_chunk(tick_ns, TICK_S, self.plan.at(times), now_ns)
         if self._chunk is None and self.room.wants_chunk(now_ns):
             tick_ns = now_ns - (now_ns - START_NS) % round(TICK_S * NS_PER_S)
             self._chunk = (now_ns + self._draw_ns(self.delays.inference_s), tick_ns)

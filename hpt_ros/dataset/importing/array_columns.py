@@ -26,7 +26,7 @@ NUMBERS, PIXELS, FILES, TEXTS, OTHER = "numbers", "pixels", "files", "texts", ""
 # A picture has at least so many pixels on a side; smaller arrays of three dimensions are numbers.
 _LEAST_PX = 8
 _BLOCK = 32  # rows of images that are read at a time, and that are looked at for their range
-_FILTERS = "install hdf5plugin (pip install hdf5plugin), or rewrite the file with `h5repack -f NONE`"
+_FILTERS = "install the extra umi (hdf5plugin) for Blosc and other filters"
 # Remedies of what h5py, zarr and their codecs raise, by a part of it; the names of what is wanted are in the text.
 _REMEDIES = (
     ("imagecodecs", "install the extra umi (imagecodecs) for images of JPEG XL"),

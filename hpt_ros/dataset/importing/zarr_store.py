@@ -75,9 +75,9 @@ def open_zarr(
                 elif item.shape:
                     columns[key] = item
         except DatasetError as error:
-            if "codec not available" in str(error):  # what installs it brings the column
-                raise
             cause = str(error.refusal.cause)
+            if "codec not available" in cause:  # what installs it brings the column
+                raise
             broken[key] = _PICKLED if "pickle" in cause else cause
     with reading(f"meta/{_ENDS} of {where}", _AGAIN):
         stops = np.asarray(zarr.open_array(store, path=ends, mode="r")[:])

@@ -164,9 +164,10 @@ def elements(*names: str) -> Callable[[Stream], tuple[str, ...]]:
     return lambda stream: tuple(f"{stream.name}.{name}" for name in names)
 
 
-def doubles(values: Floats) -> array[float]:
-    """A float64[] field, as an array, whose elements rclpy need not look at one by one."""
-    return array("d", np.ascontiguousarray(values).tobytes())
+def rows_of_doubles(values: Floats) -> list[array[float]]:
+    """A float64[] field of each row of values (n, dim), as arrays, whose elements rclpy need not look at one by one."""
+    data, size = np.ascontiguousarray(values).tobytes(), values.shape[1] * values.itemsize
+    return [array("d", data[first : first + size]) for first in range(0, len(data), size)]
 
 
 def target(command: SentCommand) -> Floats:

@@ -16,8 +16,8 @@ from hpt_ros.embodiment.message_types.base import (
     MessageType,
     Sending,
     SentCommand,
-    doubles,
     in_order,
+    rows_of_doubles,
 )
 from hpt_ros.embodiment.messages import NS_PER_S, stamp_ns, time_ns
 
@@ -50,16 +50,16 @@ def encode(command: SentCommand, output: Output, sending: Sending) -> Any:
         start_ns = start_ns if sending.stamp_zero else int(times_ns[0])
     points = [
         point_of(
-            positions=doubles(position),
-            velocities=doubles(velocity),
-            accelerations=doubles(acceleration),
+            positions=position,
+            velocities=velocity,
+            accelerations=acceleration,
             time_from_start=duration(sec=from_start // NS_PER_S, nanosec=from_start % NS_PER_S),
         )
         for from_start, position, velocity, acceleration in zip(
             np.maximum(times_ns - start_ns, 0).tolist(),
-            knots.positions[coming],
-            knots.velocities[coming] / pace,
-            knots.accelerations[coming] / pace**2,
+            rows_of_doubles(knots.positions[coming]),
+            rows_of_doubles(knots.velocities[coming] / pace),
+            rows_of_doubles(knots.accelerations[coming] / pace**2),
             strict=True,
         )
     ]

@@ -59,7 +59,7 @@ class GoalSender:
     def send(self, command: Command, now_ns: int) -> None:
         """Send a goal if the target of a whole command moved, and a server is there."""
         if not self.taken:
-            self._pacer.lost()
+            self._pacer.note_loss()
             return
         own = self._sender.own(command)
         if not self._pacer.due(target(own), own.curve.controls[0], now_ns):

@@ -136,7 +136,7 @@ class RosInterfaces:
 
     def poll(self, controller: Controller) -> None:
         """Tell who takes the commands and who else sends some; once a period."""
-        controller.graph(
+        controller.note_graph(
             self._graph.look(),
             [goals.name for goals in self._goals if not goals.taken],
             {goals.name: goals.rivals.names() for goals in self._goals},

@@ -49,7 +49,7 @@ class TopicCallbacks:
         """Take the state of the enabling switch."""
         with self._node.lock:
             if self._node.runtime is not None:
-                self._node.runtime.controller.deadman(message.data, self._node.time().control_ns)
+                self._node.runtime.controller.note_deadman(message.data, self._node.time().control_ns)
 
     def goal(self, output: str, problem: str) -> None:
         """Log what became of an output's goal."""
@@ -60,4 +60,4 @@ class TopicCallbacks:
         """Take the robot's speed scaling."""
         with self._node.lock:
             if self._node.runtime is not None:
-                self._node.runtime.controller.speed_scaling(message.data)
+                self._node.runtime.controller.note_speed_scaling(message.data)

@@ -11,7 +11,7 @@ from enum import Enum
 
 from hpt_ros.control import State
 from hpt_ros.control.holding import Cause
-from hpt_ros.control.refusals import Why, joined
+from hpt_ros.control.refusals import Why, join
 from hpt_ros.control.snapshot import Snapshot
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Refusal
@@ -105,7 +105,7 @@ def reason(
         found = list(stale_streams(runtime, monitor, now_ns, silence).values())
         text = "; ".join(item.text for item in found)
         return Reason(
-            found[0].code, text, ", ".join(item.subject for item in found), joined(seen.stale.values())
+            found[0].code, text, ", ".join(item.subject for item in found), join(seen.stale.values())
         )
     for code, refused in (
         (Code.ACTION_SERVER, seen.unserved),
@@ -144,7 +144,7 @@ def stale_streams(
 def beyond_age(streams: Iterable[Reason]) -> Refusal | None:
     """Return what is known of stale streams beyond their age, e.g. why their messages are refused; None if nothing."""
     more = [item for item in streams if item.code not in (Code.STREAM_STALE, Code.STREAM_FROZEN)]
-    return joined(Refusal(item.code, problem=item.text) for item in more)
+    return join(Refusal(item.code, problem=item.text) for item in more)
 
 
 def _stream(
@@ -203,8 +203,8 @@ def _chunk(runtime: PolicyRuntime, monitor: StreamMonitor | None, seen: Snapshot
         waiting, held = f"{seen.held}; waiting for a new chunk", seen.held
     if runtime.observations.missing:
         return _incomplete(runtime, monitor)
-    if seen.excuse is not None:
-        return Reason(Code.POLICY, f"{waiting}; {seen.excuse}", of=held)
+    if seen.reason_no_chunk is not None:
+        return Reason(Code.POLICY, f"{waiting}; {seen.reason_no_chunk}", of=held)
     horizon_s = (robot.action.horizon - 1) * robot.dt_s
     if seen.counters["chunks_refused_late"]:
         late_s = seen.latency_high_s

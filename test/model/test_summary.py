@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import torch
 
 from hpt_ros.model import FlowHeadConfig, Policy, StemConfig, load_checkpoint, save_checkpoint
-from hpt_ros.model.report import (
+from hpt_ros.model.summary import (
     ALL_MODALITIES,
     checkpoint_report,
     example_configs,

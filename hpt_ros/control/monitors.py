@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.config import ControlConfig
+from hpt_ros.control.controller_state import StreamRate, reach_nobody
 from hpt_ros.control.deadman import Deadman
 from hpt_ros.control.frozen import FrozenImages
 from hpt_ros.control.link import CommandLink
 from hpt_ros.control.machine import Fault, Machine
 from hpt_ros.control.pace import Pace
 from hpt_ros.control.plausible import Plausibility
-from hpt_ros.control.refusals import joined
-from hpt_ros.control.session import StreamRate, reach_nobody
+from hpt_ros.control.refusals import join
 from hpt_ros.control.state_machine import Event, State
 from hpt_ros.control.tracking import Tracking
 from hpt_ros.control.watchdog import Watchdog
@@ -27,7 +27,7 @@ from hpt_ros.control.watchdog import Watchdog
 SLOWEST = 0.1
 
 
-class Guards:
+class Monitors:
     """Watchdog, frozen cameras, tracking and the deadman's switch, which are fed and forget together."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Guards:
         self.tracking.reset()
         self.plausible.reset()
 
-    def clock_jumped(self) -> None:
+    def note_clock_jump(self) -> None:
         """Stamps from before and after are of two clocks."""
         self.forget_stamps()
         self.watchdog.unseen = "has not come since the clock was set"
@@ -87,10 +87,10 @@ class Guards:
             pace: the robot's own speed.
             now_ns: control time.
         """
-        session, counters = machine.session, machine.session.counters
-        frozen = self.frozen.frozen()
-        session.stale = {
-            **self.watchdog.stale(now_ns),
+        activation, counters = machine.activation, machine.activation.counters
+        frozen = self.frozen.find_frozen()
+        activation.stale = {
+            **self.watchdog.find_stale(now_ns),
             **frozen,
             **self.plausible.find_contradictions(now_ns),
         }
@@ -99,20 +99,20 @@ class Guards:
             self.tracking.reset()  # it cannot follow, not even while it is commanded to brake
             if machine.state in (State.RUNNING, State.HOLDING):
                 counters["scaling_stops"] += 1
-                machine.event(Event.PAUSE)
-        if machine.state in (State.RUNNING, State.HOLDING) and self.deadman.released(now_ns) is not None:
+                machine.handle(Event.PAUSE)
+        if machine.state in (State.RUNNING, State.HOLDING) and self.deadman.check_held(now_ns) is not None:
             counters["deadman_stops"] += 1
-            machine.event(Event.PAUSE)
+            machine.handle(Event.PAUSE)
         if machine.state is not State.FAULT and (contested := self.link.contested) is not None:
             counters["contested_stops"] += 1
-            machine.event(Event.ERROR, contested, Fault.CONTESTED)
+            machine.handle(Event.ERROR, contested, Fault.CONTESTED)
         if machine.state is not State.FAULT and self.tracking.problem is not None:
             counters["tracking_stops"] += 1
-            machine.event(Event.ERROR, self.tracking.problem, Fault.TRACKING)
+            machine.handle(Event.ERROR, self.tracking.problem, Fault.TRACKING)
         if machine.state is State.RUNNING and (unheard := self.link.unheard) is not None:
             counters["unheard_stops"] += 1
             machine.hold(Event.STALE, reach_nobody(unheard))
-        if machine.state is State.RUNNING and (stale := joined(session.stale.values())) is not None:
+        if machine.state is State.RUNNING and (stale := join(activation.stale.values())) is not None:
             counters["stale_stops"] += 1
             counters["frozen_stops"] += bool(frozen)
             machine.hold(Event.STALE, stale)

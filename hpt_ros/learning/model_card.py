@@ -12,14 +12,16 @@ from typing import Any
 import torch
 
 from hpt_ros.learning.evaluation import errors_text
+from hpt_ros.learning.initial_weights import RANDOM, InitialWeights
 from hpt_ros.learning.mixture import Member, Mixture
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
-from hpt_ros.learning.start import RANDOM, Start
 from hpt_ros.model.head_config import HEADS
 from hpt_ros.structured import dump_yaml
 
 
-def write_card(mixture: Mixture, recipe: Recipe, saved: dict[str, Any], *, command: str, start: Start) -> str:
+def write_model_card(
+    mixture: Mixture, recipe: Recipe, saved: dict[str, Any], *, command: str, start: InitialWeights
+) -> str:
     """Markdown text; `saved` holds the step and, where there was a validation, its figures."""
     names = list(mixture.robots)
     tasks = dict.fromkeys(task for name in names for task in mixture.tasks(name) if task)
@@ -110,7 +112,7 @@ def _figures(mixture: Mixture, recipe: Recipe, saved: dict[str, Any]) -> list[st
     ]
 
 
-def _trunk(recipe: Recipe, start: Start) -> str:
+def _trunk(recipe: Recipe, start: InitialWeights) -> str:
     depth = recipe.policy.trunk.depth
     shared = f", parts that robots share from {start.shared}" if start.shared else ""
     if not depth:
@@ -119,7 +121,7 @@ def _trunk(recipe: Recipe, start: Start) -> str:
     return f"{start.trunk or start.init or RANDOM}{f', {frozen} of {depth} blocks frozen' if frozen else ''}{shared}"
 
 
-def _encoders(recipe: Recipe, start: Start) -> list[str]:
+def _encoders(recipe: Recipe, start: InitialWeights) -> list[str]:
     """One line for each network before the stems."""
     policy, lines = recipe.policy, []
     if "image" in policy.modalities:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures about the model: sizes of the trunk, shapes along the data's way, what a checkpoint holds.
 
-`python -m hpt_ros.model.report` prints those of docs/model.md.
+`python -m hpt_ros.model.summary` prints those of docs/model.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hpt_ros.model.config import POOLINGS, TRUNK_SIZES, PolicyConfig, StemConfig
 from hpt_ros.model.encoder_config import LibraryEncoderConfig, SmallCnnConfig
 from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, DecoderHeadConfig
 from hpt_ros.model.inputs import Input
-from hpt_ros.model.memory import MEBIBYTE, Memory, memory_of, memory_of_config
+from hpt_ros.model.memory_estimate import MEBIBYTE, MemoryEstimate, estimate_config_memory, estimate_memory
 from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.modality import Entries
 from hpt_ros.model.policy import Policy
@@ -104,12 +104,12 @@ def shape_table(config: PolicyConfig) -> str:
 
 
 def memory_table(config: PolicyConfig) -> str:
-    """Return a Markdown table of a policy's memory with each published trunk; see `hpt_ros.model.memory`."""
+    """Return a Markdown table of a policy's memory with each published trunk; see `hpt_ros.model.memory_estimate`."""
     names = [f"peak of encoding one tick ({name})" for name in _encoders(config)]
     head = ["trunk", "weights, float32", "weights, bfloat16", *names, "peak of a step from features"]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for name, size in TRUNK_SIZES.items():
-        memory = memory_of_config(config.with_trunk(size))
+        memory = estimate_config_memory(config.with_trunk(size))
         cells = (memory.weights, memory.weights // 2, *memory.encoders.values(), memory.step)
         lines.append(f"| {name} | {' | '.join(map(_mebibytes, cells))} |")
     return "\n".join(lines)
@@ -138,7 +138,7 @@ def sizes_table(config: PolicyConfig) -> str:
     return "\n".join([*lines, f"| sum | {' | '.join(f'{count:,}' for count in sums)} |"])
 
 
-def memory_lines(memory: Memory) -> str:
+def memory_lines(memory: MemoryEstimate) -> str:
     """Return a policy's memory as lines, with how the figures come about."""
     lines = [
         f"weights: {_mebibytes(memory.weights)} in float32, {_mebibytes(memory.weights // 2)} in bfloat16"
@@ -178,7 +178,7 @@ def checkpoint_report(checkpoint: Checkpoint, *, where: str) -> str:
         f"sha256: {weights.sha256}",
         "network\n\n" + "\n".join(kinds),
         "modalities\n\n" + modality_table(config),
-        "memory\n\n" + memory_lines(memory_of(checkpoint.policy)),
+        "memory\n\n" + memory_lines(estimate_memory(checkpoint.policy)),
         "configuration\n\n" + dump_yaml(checkpoint.config.to_mapping()).rstrip(),
         "parts\n\n" + parts_table(checkpoint.config),
         "data's way\n\n" + shape_table(checkpoint.config),

@@ -18,7 +18,7 @@ from typing import Any
 
 from hpt_ros.errors import Code
 from hpt_ros.model.config import TRUNK_SIZES, TrunkConfig
-from hpt_ros.model.sources import HUB, WeightsError, resolve, sha256_of, split_address
+from hpt_ros.model.weight_files import HUB, WeightsError, resolve, sha256_of, split_address
 from hpt_ros.structured import read_yaml_file
 
 CONFIG_FILES = ("config.yaml", "config.json")

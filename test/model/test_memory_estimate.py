@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hpt_ros.model import DecoderHeadConfig, FlowHeadConfig, Policy, ResNet18Config
-from hpt_ros.model.memory import memory_of, memory_of_config, peak_bytes
+from hpt_ros.model.memory_estimate import estimate_config_memory, estimate_memory, peak_bytes
 
 FLOAT = 4  # bytes
 
@@ -48,8 +48,8 @@ def test_when_nothing_is_made_expect_nothing():
 )
 def test_when_a_policy_is_never_built_expect_the_memory_of_the_built_one(make_policy, changes):
     policy = make_policy(**changes)
-    memory = memory_of(policy)
-    assert memory == memory_of_config(policy.config)
+    memory = estimate_memory(policy)
+    assert memory == estimate_config_memory(policy.config)
     assert memory.weights == sum(v.numel() * v.element_size() for v in policy.state_dict().values())
     assert memory.encoders["image"] >= FLOAT * 2 * 32 * 48 * 3  # the two views as floats, at least
     assert memory.step > 0
@@ -58,5 +58,5 @@ def test_when_a_policy_is_never_built_expect_the_memory_of_the_built_one(make_po
 
 def test_when_a_policy_is_in_training_expect_it_left_there(make_config):
     policy = Policy(make_config()).train()
-    memory_of(policy)
+    estimate_memory(policy)
     assert policy.training

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from hpt_ros.control import Limits, WorkspaceConfig
-from hpt_ros.control.gate import Gate
-from hpt_ros.control.turning import (
-    TurnFilter,
-    aligned,
+from hpt_ros.control.limiter import CommandLimiter
+from hpt_ros.control.orientation_limits import (
+    OrientationFilter,
+    align,
     distances,
     omega_of,
     rate_of,
-    turn_vector,
-    turned,
+    rotate,
+    rotation_vector,
 )
 
 VELOCITY, ACCELERATION = 0.6, 3.0  # UMI's rad/s on real robots
@@ -36,12 +36,12 @@ def unit(quaternion: np.ndarray) -> np.ndarray:
     return np.asarray(quaternion / np.linalg.norm(quaternion))
 
 
-def made(dt_s: float) -> TurnFilter:
-    return TurnFilter(VELOCITY, ACCELERATION, dt_s, 0.5)
+def made(dt_s: float) -> OrientationFilter:
+    return OrientationFilter(VELOCITY, ACCELERATION, dt_s, 0.5)
 
 
 def omegas(path: list[np.ndarray], dt_s: float) -> np.ndarray:
-    return np.array([turn_vector(b, a) / dt_s for a, b in itertools.pairwise(path)])
+    return np.array([rotation_vector(b, a) / dt_s for a, b in itertools.pairwise(path)])
 
 
 def check_legal(path: list[np.ndarray], dt_s: float) -> None:
@@ -96,7 +96,7 @@ def test_when_a_sequence_is_within_the_limits_expect_every_bit_unchanged(rows, s
 @pytest.mark.parametrize("axis", [(1, 0, 0), (0, -1, 0), (0.6, 0, 0.8)])
 def test_when_the_target_is_far_expect_a_straight_turn_at_the_limit_that_comes_to_rest_there(axis) -> None:
     dt_s, start = 0.01, unit(np.array([0.3, -0.2, 0.9, 0.1]))
-    target = turned(start, 2.0 * np.array(axis, dtype=float))
+    target = rotate(start, 2.0 * np.array(axis, dtype=float))
     filter_ = made(dt_s)
     filter_.reset(start)
     path = [filter_.apply(target, np.zeros(3)).quaternion for _ in range(600)]
@@ -105,7 +105,7 @@ def test_when_the_target_is_far_expect_a_straight_turn_at_the_limit_that_comes_t
     assert speed.max() == pytest.approx(VELOCITY)
     away = omega[speed > 1e-3] / speed[speed > 1e-3, None] - np.array(axis, dtype=float)
     assert np.abs(away[: len(away) // 2]).max() < 1e-6
-    assert np.linalg.norm(turn_vector(path[-1], target)) < 1e-9
+    assert np.linalg.norm(rotation_vector(path[-1], target)) < 1e-9
 
 
 def test_when_a_target_goes_round_for_ever_expect_it_followed_through_every_sign() -> None:
@@ -114,10 +114,10 @@ def test_when_a_target_goes_round_for_ever_expect_it_followed_through_every_sign
     target = unit(np.array([0.1, 0.2, -0.3, 0.4]))
     filter_.reset(target)
     for _ in range(4000):  # more than three turns
-        target = turned(target, omega * dt_s)
+        target = rotate(target, omega * dt_s)
         target = -target if target[0] > 0 else target
         sent = filter_.apply(target, omega)
-    assert np.linalg.norm(turn_vector(sent.quaternion, target)) < 1e-9
+    assert np.linalg.norm(rotation_vector(sent.quaternion, target)) < 1e-9
     np.testing.assert_allclose(sent.omega, omega, atol=1e-9)
 
 
@@ -126,13 +126,13 @@ def test_rates_and_turns_are_inverse(quaternion, vector) -> None:
     q = unit(quaternion)
     np.testing.assert_allclose(omega_of(3.0 * q, 3.0 * rate_of(q, vector) + 0.7 * q), vector, atol=1e-9)
     short = vector * (3.0 / max(float(np.linalg.norm(vector)), 3.0))
-    np.testing.assert_allclose(turn_vector(turned(q, short), q), short, atol=1e-9)
+    np.testing.assert_allclose(rotation_vector(rotate(q, short), q), short, atol=1e-9)
 
 
 @given(arrays(np.float64, (6, 4), elements=st.floats(-1, 1)), quaternions)
 def test_aligned_changes_signs_alone_and_leaves_no_turn_the_long_way(rows, start) -> None:
     values = np.hstack([np.arange(6.0)[:, None], rows])
-    found = aligned(values, (1,), np.concatenate([[0.0], start]))
+    found = align(values, (1,), np.concatenate([[0.0], start]))
     np.testing.assert_array_equal(np.abs(found), np.abs(values))
     chain = np.vstack([start, found[:, 1:]])
     assert ((chain[1:] * chain[:-1]).sum(axis=1) >= 0.0).all()
@@ -140,7 +140,7 @@ def test_aligned_changes_signs_alone_and_leaves_no_turn_the_long_way(rows, start
 
 def test_distances_of_orientations_are_angles() -> None:
     start = np.array([1.0, 0.0, 0.0, 0.0, 1.0])
-    end = np.concatenate([[0.75], -turned(start[1:], np.array([0.0, 0.3, 0.4]))])
+    end = np.concatenate([[0.75], -rotate(start[1:], np.array([0.0, 0.3, 0.4]))])
     np.testing.assert_allclose(distances(end, start, (1,)), [0.25, 0.5, 0.5, 0.5, 0.5])
 
 
@@ -156,21 +156,21 @@ numbers = st.one_of(st.floats(-2, 2), st.sampled_from([float("nan"), float("inf"
 @settings(max_examples=150)
 @given(st.lists(arrays(np.float64, (8,), elements=numbers), min_size=1, max_size=15), periods)
 def test_no_sequence_of_poses_leaves_the_limits_of_position_and_orientation(rows, dt_s) -> None:
-    gate = Gate(POSE, dt_s, np.arange(8) == 7, turns=(3,), workspace=WorkspaceConfig())
+    limiter = CommandLimiter(POSE, dt_s, np.arange(8) == 7, turns=(3,), workspace=WorkspaceConfig())
     start = np.array([0.0, 0.0, 0.3, 0, 0, 0, 1.0, 0.5])
-    gate.reset(start)
+    limiter.reset(start)
     sent, moved = [start], [np.zeros(8)]
     for row in rows:
         for _ in range(8):
-            output = gate.apply(row, row[::-1])
+            output = limiter.apply(row, row[::-1])
             if output is None:
-                assert gate.refusal(row)
+                assert limiter.refusal(row)
                 continue
             sent.append(output.position)
-            moved.append(gate.velocity)
-    while not gate.at_rest:
-        sent.append(gate.brake().position)
-        moved.append(gate.velocity)
+            moved.append(limiter.velocity)
+    while not limiter.at_rest:
+        sent.append(limiter.brake().position)
+        moved.append(limiter.velocity)
     path, plain = np.array(sent), [0, 1, 2, 7]
     check_legal([*path[:, 3:7], path[-1, 3:7]], dt_s)
     assert (path[:, plain] >= POSE.lower[plain]).all()
@@ -185,5 +185,5 @@ def test_no_sequence_of_poses_leaves_the_limits_of_position_and_orientation(rows
     assert not moved[-1].any()
     for before, after, rate in zip(path, path[1:], moved[1:], strict=False):
         np.testing.assert_allclose(
-            omega_of(after[3:7], rate[3:7]), turn_vector(after[3:7], before[3:7]) / dt_s, atol=1e-9
+            omega_of(after[3:7], rate[3:7]), rotation_vector(after[3:7], before[3:7]) / dt_s, atol=1e-9
         )

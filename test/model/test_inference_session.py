@@ -11,8 +11,8 @@ from support.refused import refused
 
 from hpt_ros.errors import Code
 from hpt_ros.model import NoEncoderConfig, Policy, StemConfig
+from hpt_ros.model.inference_session import InferenceSession
 from hpt_ros.model.inputs import InputError
-from hpt_ros.model.rollout import Rollout
 
 HORIZON, VIEWS = 3, 2
 
@@ -46,7 +46,7 @@ def whole(policy: Policy, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return policy.predict({"image_features": features, "state": inputs["state"]})[0].numpy()
 
 
-def count_encodings(rollout: Rollout, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def count_encodings(rollout: InferenceSession, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A list that grows by the modality's name at each encoding."""
     calls: list[str] = []
     encode = rollout.backend.encode
@@ -69,7 +69,7 @@ WINDOWS = {
 
 @pytest.mark.parametrize("windows", WINDOWS.values(), ids=WINDOWS)
 def test_when_windows_follow_each_other_expect_bit_for_bit_the_whole_window(policy, robot, windows):
-    rollout = Rollout(policy)
+    rollout = InferenceSession(policy)
     for keys in windows:
         inputs = robot.inputs(keys)
         chunk = rollout.predict(inputs, keys)
@@ -80,7 +80,7 @@ def test_when_windows_follow_each_other_expect_bit_for_bit_the_whole_window(poli
 
 
 def test_when_the_window_moves_on_expect_each_tick_encoded_once(policy, robot, monkeypatch):
-    rollout = Rollout(policy)
+    rollout = InferenceSession(policy)
     calls = count_encodings(rollout, monkeypatch)
     for keys, encoded in (([5, 5, 5], 1), ([5, 5, 6], 2), ([5, 6, 7], 3), ([6, 7, 8], 4), ([6, 7, 8], 4)):
         rollout.predict(robot.inputs(keys), keys)
@@ -88,7 +88,7 @@ def test_when_the_window_moves_on_expect_each_tick_encoded_once(policy, robot, m
 
 
 def test_when_a_tick_is_observed_ahead_expect_predict_to_encode_nothing(policy, robot, monkeypatch):
-    rollout = Rollout(policy)
+    rollout = InferenceSession(policy)
     calls = count_encodings(rollout, monkeypatch)
     for tick in (0, 1, 2, 3):
         rollout.observe({"image": robot.images[tick], "state": robot.states[tick]}, tick)
@@ -101,7 +101,7 @@ def test_when_a_tick_is_observed_ahead_expect_predict_to_encode_nothing(policy, 
 
 
 def test_when_one_tick_is_ahead_of_the_window_expect_the_window_still_there(policy, robot, monkeypatch):
-    rollout = Rollout(policy)
+    rollout = InferenceSession(policy)
     rollout.predict(robot.inputs([0, 1, 2]), [0, 1, 2])
     calls = count_encodings(rollout, monkeypatch)
     rollout.observe({"image": robot.images[3]}, 3)
@@ -111,7 +111,7 @@ def test_when_one_tick_is_ahead_of_the_window_expect_the_window_still_there(poli
 
 
 def test_when_a_key_is_observed_again_expect_the_newer_frame(policy, robot):
-    rollout = Rollout(policy)
+    rollout = InferenceSession(policy)
     for tick in (0, 1, 2):
         rollout.observe({"image": robot.images[tick + 10]}, tick)
         rollout.observe({"image": robot.images[tick]}, tick)
@@ -120,7 +120,7 @@ def test_when_a_key_is_observed_again_expect_the_newer_frame(policy, robot):
 
 
 def test_when_an_episode_begins_expect_the_same_keys_to_mean_new_frames(policy, robot):
-    rollout = Rollout(policy)
+    rollout = InferenceSession(policy)
     rollout.predict(robot.inputs([7, 8, 9]), [0, 1, 2])
     stale = rollout.predict(robot.inputs([0, 1, 2]), [0, 1, 2])
     rollout.reset()
@@ -130,7 +130,7 @@ def test_when_an_episode_begins_expect_the_same_keys_to_mean_new_frames(policy, 
 
 
 def test_when_many_steps_run_expect_the_same_buffers_and_a_new_chunk_each_time(policy, robot):
-    rollout = Rollout(policy)
+    rollout = InferenceSession(policy)
     places: set[tuple[int, ...]] = set()
     act = rollout.backend.act
 
@@ -149,19 +149,19 @@ def test_when_many_steps_run_expect_the_same_buffers_and_a_new_chunk_each_time(p
 
 def test_when_frames_come_as_a_list_or_read_only_expect_the_same_as_in_one_array(policy, robot):
     keys = [4, 5, 6]
-    expected = Rollout(policy).predict(robot.inputs(keys), keys)
+    expected = InferenceSession(policy).predict(robot.inputs(keys), keys)
     frames = [robot.images[key] for key in keys]
     for frame in frames:
         frame.flags.writeable = False
-    chunk = Rollout(policy).predict({"image": frames, "state": robot.states[keys][None]}, keys)
+    chunk = InferenceSession(policy).predict({"image": frames, "state": robot.states[keys][None]}, keys)
     assert np.array_equal(chunk, expected)
     tensors = [torch.from_numpy(robot.images[key].copy()) for key in keys]
-    chunk = Rollout(policy).predict({"image": tensors, "state": robot.states[keys][None]}, keys)
+    chunk = InferenceSession(policy).predict({"image": tensors, "state": robot.states[keys][None]}, keys)
     assert np.array_equal(chunk, expected)
 
 
 def test_when_the_callers_frame_changes_after_observe_expect_what_was_observed(policy, robot):
-    rollout = Rollout(policy)
+    rollout = InferenceSession(policy)
     for tick in (0, 1, 2):
         frame = robot.images[tick].copy()
         rollout.observe({"image": frame}, tick)
@@ -210,7 +210,7 @@ def with_tasks(policy: Policy) -> Policy:
 
 def test_when_every_modality_is_read_expect_what_the_policy_gives(make_policy):
     policy = with_tasks(make_policy(**ALL))
-    rollout = Rollout(policy)
+    rollout = InferenceSession(policy)
     for keys in ([0, 0, 0], [0, 0, 1], [0, 1, 2], [1, 2, 3]):
         inputs = everything(policy, keys)
         np.testing.assert_allclose(
@@ -221,7 +221,7 @@ def test_when_every_modality_is_read_expect_what_the_policy_gives(make_policy):
 @pytest.mark.parametrize("absent", ["depth", "wrench"])
 def test_when_an_optional_modality_comes_and_goes_expect_what_the_policy_gives(make_policy, absent):
     policy = with_tasks(make_policy(**ALL))
-    rollout = Rollout(policy)
+    rollout = InferenceSession(policy)
     for keys, there in (([0, 0, 1], True), ([0, 1, 2], False), ([1, 2, 3], True)):
         inputs = {name: value for name, value in everything(policy, keys).items() if there or name != absent}
         np.testing.assert_allclose(
@@ -231,7 +231,7 @@ def test_when_an_optional_modality_comes_and_goes_expect_what_the_policy_gives(m
 
 def test_when_features_are_precomputed_expect_no_key_to_matter(make_policy):
     policy = make_policy(image_encoder=NoEncoderConfig(cells=5, cell_width=16))
-    rollout = Rollout(policy)
+    rollout = InferenceSession(policy)
     rng = np.random.default_rng(0)
     for _ in range(2):
         inputs = {
@@ -252,7 +252,7 @@ def test_when_keys_are_too_few_expect_both_numbers_named(policy, robot):
         problem="were given",
         expected="one for each of the 3 ticks",
     ):
-        Rollout(policy).predict(robot.inputs([0, 1, 2]), [0, 1])
+        InferenceSession(policy).predict(robot.inputs([0, 1, 2]), [0, 1])
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_when_keys_are_too_few_expect_both_numbers_named(policy, robot):
 )  # fmt: skip
 def test_when_an_observed_frame_does_not_fit_expect_what_was_expected(policy, image, said):
     with pytest.raises(InputError, match=said):
-        Rollout(policy).observe({"image": image}, 0)
+        InferenceSession(policy).observe({"image": image}, 0)
 
 
 @pytest.mark.parametrize(
@@ -278,11 +278,11 @@ def test_when_an_observed_frame_does_not_fit_expect_what_was_expected(policy, im
 )  # fmt: skip
 def test_when_a_windows_frames_do_not_fit_expect_what_was_expected(policy, robot, image, said):
     with pytest.raises(InputError, match=said):
-        Rollout(policy).predict({"image": image, "state": robot.states[[0, 1, 2]][None]}, [0, 1, 2])
+        InferenceSession(policy).predict({"image": image, "state": robot.states[[0, 1, 2]][None]}, [0, 1, 2])
 
 
 def test_when_the_window_is_shorter_or_of_two_robots_expect_it_refused(policy, robot):
-    rollout = Rollout(policy)
+    rollout = InferenceSession(policy)
     image = robot.inputs([0, 1, 2])["image"]
     with refused(InputError, Code.WRONG_SHAPE, subject="the inputs", value="image_features", problem="state"):
         rollout.predict({"image": image, "state": robot.states[[0, 1]][None]}, [0, 1, 2])
@@ -293,7 +293,7 @@ def test_when_only_the_state_is_read_but_of_two_robots_expect_it_refused(make_po
     with refused(
         InputError, Code.WRONG_SHAPE, subject="'state'", value=(2, 3, 3), expected="(1, 3, 3): one robot"
     ):
-        Rollout(policy).predict({"state": np.zeros((2, 3, 3), np.float32)}, [0, 1, 2])
+        InferenceSession(policy).predict({"state": np.zeros((2, 3, 3), np.float32)}, [0, 1, 2])
 
 
 def test_when_a_frame_is_missing_expect_the_policys_sentence(policy, robot):
@@ -305,4 +305,4 @@ def test_when_a_frame_is_missing_expect_the_policys_sentence(policy, robot):
         problem="is missing",
         remedy="s missing",
     ):
-        Rollout(policy).predict({"state": robot.states[[0, 1, 2]][None]}, [0, 1, 2])
+        InferenceSession(policy).predict({"state": robot.states[[0, 1, 2]][None]}, [0, 1, 2])

@@ -82,7 +82,7 @@ def training_peak_bytes(call: Callable[[], object], device: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemoryEstimate:
     """Bytes that a policy takes, at batch 1 and in float32."""
 
     weights: int  # parameters and buffers that are stored
@@ -90,12 +90,12 @@ class Memory:
     step: int  # peak from features and vectors to a chunk of actions
 
 
-def memory_of(policy: Policy) -> Memory:
+def estimate_memory(policy: Policy) -> MemoryEstimate:
     """Count the memory of a policy by running it once on zeros, on its device (which may be `meta`)."""
     training = policy.training
     policy.eval()
     try:
-        return Memory(
+        return MemoryEstimate(
             weights=sum(value.numel() * value.element_size() for value in policy.state_dict().values()),
             encoders={name: peak_bytes(partial(_encode, policy, name)) for name in policy.encoders},
             step=peak_bytes(partial(policy.act, _step_inputs(policy))),
@@ -104,10 +104,10 @@ def memory_of(policy: Policy) -> Memory:
         policy.train(training)
 
 
-def memory_of_config(config: PolicyConfig) -> Memory:
+def estimate_config_memory(config: PolicyConfig) -> MemoryEstimate:
     """Count the memory of a policy that is never built in memory."""
     with torch.device("meta"):
-        return memory_of(Policy(config).to("meta"))  # a fixed draw of noise is made on the CPU
+        return estimate_memory(Policy(config).to("meta"))  # a fixed draw of noise is made on the CPU
 
 
 def _encode(policy: Policy, name: str) -> Tensor:

@@ -38,12 +38,12 @@ from hpt_ros.structured import differences
 RANDOM = "random (from scratch)"
 
 
-class StartError(HptError):
+class InitialWeightsError(HptError):
     """The weights named do not fit the run, or one source would overwrite another."""
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class InitialWeights:
     """Sources of weights: paths or ``hf://user/repo[/file]``; what none of them holds starts at random."""
 
     trunk: str | None = None  # trunk.pth, model.pth or a checkpoint: its trunk alone
@@ -59,7 +59,7 @@ class Start:
     init_statistics: bool = False
 
 
-def completed(recipe: Recipe, start: Start) -> Recipe:
+def completed(recipe: Recipe, start: InitialWeights) -> Recipe:
     """Return the recipe with what its image encoder's library knows of the model written into it.
 
     Saved with the run, it builds the policy again without a hub or a folder; so does the checkpoint to start from, if
@@ -80,7 +80,7 @@ def completed(recipe: Recipe, start: Start) -> Recipe:
     return replace(recipe, policy=replace(recipe.policy, image_encoder=complete_image_encoder(encoder)))
 
 
-def with_packaged_weights(recipe: Recipe, start: Start) -> Start:
+def with_packaged_weights(recipe: Recipe, start: InitialWeights) -> InitialWeights:
     """Return the sources of weights, with the package of the image encoder's, if it has one and no other is named."""
     kind, wanted = recipe.policy.image_encoder.kind, "image" in recipe.policy.modalities
     if not wanted or kind != efficientnet.KIND or start.image_encoder is not None or start.init is not None:
@@ -92,7 +92,7 @@ def build_policy(
     recipe: Recipe,
     mixture: Mixture,
     statistics: Mapping[str, Mapping[str, Statistics]],
-    start: Start,
+    start: InitialWeights,
     say: Callable[[str], None],
     *,
     resume: bool = False,
@@ -113,18 +113,18 @@ def build_policy(
             weights.
     """
     if start.trunk is not None and start.init is not None:
-        raise StartError(
+        raise InitialWeightsError(
             Code.CONFLICT, "--trunk", start.trunk,
             problem=f"{{value}} and --init {start.init!r} both hold a trunk, so one would be lost",
             remedy="leave one out",
         )  # fmt: skip
     if start.init_statistics and start.init is None:
-        raise StartError(
+        raise InitialWeightsError(
             Code.MISSING, "--init-statistics", problem="names no checkpoint whose statistics it means",
             remedy="add --init CHECKPOINT",
         )  # fmt: skip
     if start.shared is not None and start.init is not None:
-        raise StartError(
+        raise InitialWeightsError(
             Code.CONFLICT, "--shared", start.shared,
             problem=f"{{value}} and --init {start.init!r} both hold these parts, so one's would be lost",
             remedy="leave one out",
@@ -149,7 +149,7 @@ def build_policy(
         return policy
     encoders = any("image" in policy.single(name).encoders for name in policy.names)
     if start.image_encoder not in (None, efficientnet.PACKAGE) and not encoders:
-        raise StartError(
+        raise InitialWeightsError(
             Code.CONFLICT, "--image-encoder", start.image_encoder,
             problem="names {value}, but the policy has no image encoder",
             remedy="leave it out, or give the recipe an image stem and an encoder",
@@ -192,7 +192,7 @@ def _load_shared(policy: Policy, checkpoint: str, image_encoder: str | None) -> 
     """Load what a checkpoint's robots share; returns what is said of each part."""
     reports = load_shared_parts(policy, checkpoint)
     if ENCODER in reports and image_encoder not in (None, efficientnet.PACKAGE):
-        raise StartError(
+        raise InitialWeightsError(
             Code.CONFLICT, "--image-encoder", image_encoder,
             problem=f"{{value}} and --shared {checkpoint!r} both hold an image encoder",
             remedy="leave one out",
@@ -246,7 +246,7 @@ def structure_of(checkpoint: str) -> dict[str, Any] | None:
     return with_current_keys(found) if isinstance(found, dict) else None
 
 
-def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:
+def _require_weights_for_frozen_parts(recipe: Recipe, start: InitialWeights) -> None:
     if start.init is not None:
         return
     frozen = (
@@ -258,7 +258,7 @@ def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:
     if any(on for *_, on in frozen) and start.trunk is None and recipe.policy.trunk.depth:
         name, value, off = next((name, value, off) for name, value, off, on in frozen if on)
         key, remedy = f"{name}: {value}", f"{name} to {off}"
-        raise StartError(
+        raise InitialWeightsError(
             Code.MISSING, "the recipe", problem=f"freezes the trunk ({key}), but no weights were named for it, so it "
             "would stay random", remedy=f"add --trunk FILE, or set {remedy}",
         )  # fmt: skip
@@ -271,7 +271,7 @@ def _require_weights_for_frozen_parts(recipe: Recipe, start: Start) -> None:
         and start.image_encoder is None
         and not (start.shared is not None and ENCODER in shared_parts(start.shared))
     ):
-        raise StartError(
+        raise InitialWeightsError(
             Code.MISSING, "the recipe", encoder.kind,
             problem="freezes the image encoder {value} (trainable: false), but no weights were named for it, so it "
             "would stay random",
@@ -284,19 +284,19 @@ def _require_tasks(structure: PolicyRecipe, tasks: Sequence[str]) -> None:
     if "language" not in structure.modalities:
         return
     if structure.language.kind == "none":
-        raise StartError(
+        raise InitialWeightsError(
             Code.CONFLICT, "the recipe", "none",
             problem="has a language stem and the language model {value}, so nothing embeds the dataset's tasks",
             remedy="set policy.language.kind to t5 or sentence, or take the stem out",
         )  # fmt: skip
     if not tasks or "" in tasks:
-        raise StartError(
+        raise InitialWeightsError(
             Code.MISSING, "the recipe", problem="has a language stem, but the dataset has episodes without a task",
             remedy="name the task when recording, or take the stem out",
         )  # fmt: skip
 
 
-def _embed(policy: Policy, known: Mapping[str, torch.Tensor], start: Start) -> str:
+def _embed(policy: Policy, known: Mapping[str, torch.Tensor], start: InitialWeights) -> str:
     """Set the embeddings of the policy's tasks, and return where they are from, for people."""
     config = policy.config
     new = tuple(task for task in config.tasks if task not in known)
@@ -327,7 +327,7 @@ def _load_checkpoint(policy: Policy, source: str, embodiment: Embodiment) -> Che
     there = tuple(read_config(root)[0].model.policies)
     if name is None and len(there) > 1:
         if embodiment.name not in there:
-            raise StartError(
+            raise InitialWeightsError(
                 Code.MISMATCH, f"checkpoint {source!r}", ", ".join(there),
                 problem=f"is of {', '.join(there)}", expected=f"{embodiment.name!r} too, which the data are of",
                 remedy="load only its trunk with --trunk, or start from a checkpoint that has it",
@@ -339,7 +339,7 @@ def _load_checkpoint(policy: Policy, source: str, embodiment: Embodiment) -> Che
     found = differences(_structure(policy.config), _structure(checkpoint.config))
     if found:
         key, ours, actual = found[0]
-        raise StartError(
+        raise InitialWeightsError(
             Code.MISMATCH, f"checkpoint {source!r}", actual,
             problem=f"has {key} = {actual!r:.80}, but the recipe has {ours!r:.80}",
             remedy="leave --recipe out to take the checkpoint's policy, change the recipe's to it, or load only its "

@@ -17,11 +17,11 @@ import torch
 
 from hpt_ros.atomic import replace_atomically
 from hpt_ros.errors import Code, HptError
+from hpt_ros.learning.initial_weights import InitialWeights
 from hpt_ros.learning.mixture import Mixture, describe
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.learning.sharded import FOLDER as SHARDS
 from hpt_ros.learning.sharded import Sharded
-from hpt_ros.learning.start import Start
 from hpt_ros.model import MultiPolicy
 from hpt_ros.structured import differences
 
@@ -40,7 +40,7 @@ def save_state(
     mixture: Mixture,
     step: int,
     best: tuple[float, int] | None,
-    start: Start,
+    start: InitialWeights,
 ) -> None:
     """Write `FILE` into the run's folder, whole or not at all.
 
@@ -106,7 +106,7 @@ def load_state(
     recipe: Recipe,
     mixture: Mixture,
     sharded: Sharded | None = None,
-) -> tuple[int, tuple[float, int] | None, Start]:
+) -> tuple[int, tuple[float, int] | None, InitialWeights]:
     """Restore a run; returns (steps done, best validation error and its step, where its first weights came from).
 
     Raises:
@@ -130,11 +130,11 @@ def load_state(
         )  # fmt: skip
     if sharded is not None:
         sharded.load(out / state["shards"], optimiser, state["optimiser"])
-        return int(state["step"]), _best(state), Start(**state["start"])
+        return int(state["step"]), _best(state), InitialWeights(**state["start"])
     policy.load_tensors(state["policy"], what="the run's policy", file=out / FILE)
     average.load_tensors(state["average"], what="the run's policy", file=out / FILE)
     optimiser.load_state_dict(state["optimiser"])
-    return int(state["step"]), _best(state), Start(**state.get("start", {}))
+    return int(state["step"]), _best(state), InitialWeights(**state.get("start", {}))
 
 
 def _best(state: dict[str, Any]) -> tuple[float, int] | None:

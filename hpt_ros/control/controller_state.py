@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from hpt_ros.control.chunk import Chunk, Vector
 from hpt_ros.control.curve import Curve
-from hpt_ros.control.health import PolicyHealth
 from hpt_ros.control.holding import Cause, HoldTimes, Missing
-from hpt_ros.control.refusals import Why, append_reason, joined
-from hpt_ros.control.safety import Output
+from hpt_ros.control.inference_health import InferenceHealth
+from hpt_ros.control.refusals import Why, append_reason, join
+from hpt_ros.control.safety import LimitedCommand
 from hpt_ros.errors import Refusal
 
 COUNTERS = (
@@ -96,7 +96,7 @@ class Command:
 
 
 @dataclass(slots=True)
-class Session:
+class ControllerState:
     """One activation; a new one remembers nothing."""
 
     enabled: bool = False
@@ -105,7 +105,7 @@ class Session:
     stale: dict[str, Refusal] = field(default_factory=dict)
     measured: Vector | None = None
     blocked: Refusal | None = None  # why the robot is braked at the workspace's edge while RUNNING
-    policy: PolicyHealth = field(default_factory=PolicyHealth)
+    inference: InferenceHealth = field(default_factory=InferenceHealth)
     pending: Chunk | None = None  # newest chunk while not RUNNING
     unused: Chunk | None = None  # newest chunk that no command came from yet
     taken: Chunk | None = None  # newest chunk of the queue, by control time
@@ -116,7 +116,7 @@ class Session:
     sent_ns: int | None = None  # when the last command was made
     counters: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTERS, 0))
 
-    def limited(self, output: Output) -> None:
+    def count_limits(self, output: LimitedCommand) -> None:
         """Count the limits that acted on a command."""
         self.counters["clamped_position"] += output.position_clamped
         self.counters["clamped_velocity"] += output.velocity_clamped
@@ -142,7 +142,7 @@ class Session:
         if not self.enabled:
             task = Refusal(Why.NO_TASK, "a task")
             return Missing(Cause.TASK, task, Refusal(Why.NO_TASK, "there", problem="is no task"))
-        if (stale := joined(self.stale.values())) is not None:
+        if (stale := join(self.stale.values())) is not None:
             self.pending = None
             return Missing(Cause.INPUT, stale, stale)
         if unheard is not None:
@@ -154,7 +154,9 @@ class Session:
             pose = Refusal(Why.UNMEASURED, "the measured pose")
             return Missing(Cause.INPUT, pose, Refusal(pose.code, pose.subject, problem="has not come"))
         if self.pending is None:
-            first = append_reason(Refusal(Why.NO_CHUNK, "the policy's first chunk"), self.policy.excuse)
+            first = append_reason(
+                Refusal(Why.NO_CHUNK, "the policy's first chunk"), self.inference.reason_no_chunk
+            )
             return Missing(Cause.CHUNK, first, self.no_chunk)
         if self.pending.end_ns <= time_ns:
             self.pending = None
@@ -171,13 +173,13 @@ class Session:
     def no_chunk(self) -> Refusal:
         """Why HOLDING goes on while no chunk comes, with what is known of the policy by now."""
         none = Refusal(Why.NO_CHUNK, "no new chunk", problem="has come")
-        return append_reason(USED_UP if self._used_up else none, self.policy.excuse)
+        return append_reason(USED_UP if self._used_up else none, self.inference.reason_no_chunk)
 
     def explain_hold(self) -> Refusal | None:
         """Return why HOLDING began, with what is known of the policy by now: more may be than when it began."""
         if self._used_up or self.reason is None:
             return self.no_chunk if self._used_up else None
-        return append_reason(self.reason, self.policy.hung)
+        return append_reason(self.reason, self.inference.hung)
 
     @property
     def _used_up(self) -> bool:

@@ -9,9 +9,9 @@ from support.refused import refused
 from hpt_ros.cli.main import main
 from hpt_ros.errors import Code, HptError
 from hpt_ros.model import StemConfig, load_checkpoint, save_checkpoint
-from hpt_ros.model.adding_tasks import with_tasks
 from hpt_ros.model.encoder_config import LanguageConfig
 from hpt_ros.model.language import embed_tasks
+from hpt_ros.model.task_extension import with_tasks
 
 STEMS = (StemConfig("state"), StemConfig("language", tokens=4))
 SENTENCE = LanguageConfig(kind="sentence", tokens=1, width=384)

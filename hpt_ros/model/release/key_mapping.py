@@ -19,8 +19,8 @@ from hpt_ros.errors import Code
 from hpt_ros.modalities import ACTIONS, IMAGE, LANGUAGE, STATE
 from hpt_ros.model.config import StemConfig, TrunkConfig
 from hpt_ros.model.head_config import DecoderHeadConfig, HeadConfig, MlpHeadConfig
-from hpt_ros.model.published import PublishedConfig
-from hpt_ros.model.sources import WeightsError, some
+from hpt_ros.model.release.files import PublishedConfig
+from hpt_ros.model.weight_files import WeightsError, some
 from hpt_ros.model.weights import trunk_size
 
 MODALITY_NAMES: Mapping[str, str] = {
@@ -53,7 +53,7 @@ _NUMBERED = re.compile(r"net\.(\d+)\.(weight|bias)")
 
 
 @dataclass(slots=True)
-class Translated:
+class Translation:
     """The tensors of a published model in our names, and what became of the others."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -107,7 +107,7 @@ def translate(
     name: str,
     modalities: tuple[str, ...],
     horizon: int,
-) -> Translated:
+) -> Translation:
     """Return a published model's tensors of one domain in our names.
 
     Args:
@@ -121,7 +121,7 @@ def translate(
     Raises:
         WeightsError: copies of a stem that differ, encoders, or a stem whose copies do not cover the horizon.
     """
-    out = Translated()
+    out = Translation()
     stems = {f"{domain}_{modality}": f"{name}_{MODALITY_NAMES[modality]}" for modality in modalities}
     features = [feature for feature in FEATURES if feature == "action" or feature in modalities]
     pooled = config.text("network.token_postprocessing", "mean") == "action_token"
@@ -161,7 +161,7 @@ def translate(
     return out
 
 
-def _merge_copies(out: Translated, prefix: str, horizon: int) -> None:
+def _merge_copies(out: Translation, prefix: str, horizon: int) -> None:
     """Make one network of the copies `net.{copy}.{layer}` that the released code keeps per observation.
 
     Its copies are one and the same network under several names, so nothing is lost; it hands observation i to copy i
@@ -192,7 +192,7 @@ def _merge_copies(out: Translated, prefix: str, horizon: int) -> None:
     out.notes.append(f"{len(copies)} equal copies of {prefix}net were merged into one")
 
 
-def _number_head(out: Translated, prefix: str) -> None:
+def _number_head(out: Translation, prefix: str) -> None:
     """Give the layers of an MLP head the numbers that they have with dropout, which has no weights of its own.
 
     That is Linear 0, SiLU 1, then for each further hidden width Linear, Dropout, LayerNorm, SiLU, then Linear.

@@ -11,7 +11,7 @@ from hpt_ros.errors import Refusal
 
 
 @dataclass(slots=True)
-class PolicyHealth:
+class InferenceHealth:
     """Failures in a row and a hung inference.
 
     Attributes:
@@ -28,17 +28,17 @@ class PolicyHealth:
     _failed: Refusal | None = None
 
     @property
-    def excuse(self) -> Refusal | None:
+    def reason_no_chunk(self) -> Refusal | None:
         """Why no chunk comes; None if nothing is known."""
         known = (self.hung, self._failed, self.unasked)
         return next((found for found in known if found is not None), None)
 
-    def failed(self, reason: Refusal) -> None:
+    def note_failure(self, reason: Refusal) -> None:
         """Note a refused chunk or a failed inference."""
         self.in_a_row += 1
         self._failed = reason.within("the last failure of the policy")
 
-    def good(self) -> None:
+    def note_good(self) -> None:
         """Count again, after a good chunk or when an operator has looked; a hung inference is still under way."""
         self.in_a_row, self._failed = 0, None
 
@@ -58,9 +58,9 @@ class PolicyHealth:
             problem=f"were used up before the next one came: they come {late_s:.3f} s after their observation and "
             f"cover {cover_s:g} s", remedy="make the policy faster, or train with a longer horizon",
         )  # fmt: skip
-        return append_reason(slow, self.excuse)
+        return append_reason(slow, self.reason_no_chunk)
 
-    def running(self, busy_s: float, longest_s: float) -> bool:
+    def note_running(self, busy_s: float, longest_s: float) -> bool:
         """Note for how long the present inference has been under way, 0 if there is none; True when it is hung now."""
         if busy_s <= longest_s:
             self.hung = None

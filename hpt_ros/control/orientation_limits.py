@@ -3,7 +3,7 @@
 """Orientations in the control room: unit quaternions x, y, z, w, limited in angular speed and acceleration.
 
 A reference is blended between quaternions as between any vectors, since neighbouring ones are nearly the same; the sign
-of each is chosen near the one before (`aligned`). What is sent is limited here, exactly, whatever the axis.
+of each is chosen near the one before (`align`). What is sent is limited here, exactly, whatever the axis.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def product(a: Vector, b: Vector) -> Vector:
     )
 
 
-def turn_vector(after: Vector, before: Vector) -> Vector:
+def rotation_vector(after: Vector, before: Vector) -> Vector:
     """The rotation vector (3,) in rad, in the fixed frame, that turns one unit quaternion into another; at most pi."""
     between = product(after, np.concatenate([-before[:3], before[3:]]))
     between = -between if between[3] < 0.0 else between
@@ -41,7 +41,7 @@ def turn_vector(after: Vector, before: Vector) -> Vector:
     return np.asarray(2.0 * np.arctan2(sine, between[3]) / sine * between[:3])
 
 
-def turned(quaternion: Vector, vector: Vector) -> Vector:
+def rotate(quaternion: Vector, vector: Vector) -> Vector:
     """A unit quaternion turned by a rotation vector (3,), rad, in the fixed frame."""
     angle = float(np.linalg.norm(vector))
     if angle == 0.0:
@@ -62,7 +62,7 @@ def omega_of(quaternion: Vector, rate: Vector) -> Vector:
     return np.asarray(2.0 * product(rate, inverse)[:3])
 
 
-def aligned(
+def align(
     values: Vector, turns: Sequence[int], start: Vector | None, wraps: NDArray[np.bool_] | None = None
 ) -> Vector:
     """The same values (H, dim), each near the one before and the first near `start` (dim,).
@@ -97,7 +97,7 @@ def distances(a: Vector, b: Vector, turns: Sequence[int]) -> Vector:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Turn:
+class OrientationCommand:
     """A command of an orientation, and which limits changed it.
 
     Attributes:
@@ -113,7 +113,7 @@ class Turn:
     too_sudden: bool = False
 
 
-class TurnFilter:
+class OrientationFilter:
     """Limits a sequence of orientations, one per command period.
 
     The angular velocity from one SENT command to the next, ``log(q' q^-1) / dt``, stays in the ball ``|w| <= V``, and
@@ -149,7 +149,7 @@ class TurnFilter:
         """Forget the orientation: no command until `reset`."""
         self.quaternion, self.omega = None, np.zeros(3)
 
-    def apply(self, target: Vector, moving: Vector) -> Turn:
+    def apply(self, target: Vector, moving: Vector) -> OrientationCommand:
         """Make the next command.
 
         Args:
@@ -159,7 +159,7 @@ class TurnFilter:
         last = self._pose()
         target = _unit(target)
         target = -target if target @ last < 0.0 else target
-        wanted = turn_vector(target, last) / self._dt_s
+        wanted = rotation_vector(target, last) / self._dt_s
         too_fast = _length(wanted) > self._velocity * (1.0 + TOLERANCE)
         too_sudden = _length(wanted - self.omega) > self._step_v * (1.0 + TOLERANCE)
         if not (too_fast or too_sudden):
@@ -170,10 +170,10 @@ class TurnFilter:
         fastest = float(fastest_stop(room, step_v, self._dt_s))
         chosen = _within(moving + _within(away, fastest), self._velocity)
         chosen = self.omega + _within(chosen - self.omega, self._step_v)
-        turn = self._send(turned(last, chosen * self._dt_s), chosen)
-        return Turn(turn.quaternion, turn.omega, too_fast, too_sudden)
+        turn = self._send(rotate(last, chosen * self._dt_s), chosen)
+        return OrientationCommand(turn.quaternion, turn.omega, too_fast, too_sudden)
 
-    def brake(self) -> Turn:
+    def brake(self) -> OrientationCommand:
         """The next command on the shortest path to rest; at rest, the last command again, bit for bit."""
         last = self._pose()
         speed = _length(self.omega)
@@ -181,7 +181,7 @@ class TurnFilter:
         if left <= self._velocity * TOLERANCE:
             return self._send(last if speed == 0.0 else last.copy(), np.zeros(3))
         omega = self.omega * (left / speed)
-        return self._send(turned(last, omega * self._dt_s), omega)
+        return self._send(rotate(last, omega * self._dt_s), omega)
 
     def path_to_rest(self) -> Vector:
         """The orientations that `brake` would make from here on, up to the first that stands still, (n, 4), n >= 1."""
@@ -201,12 +201,12 @@ class TurnFilter:
             raise RuntimeError("TurnFilter.reset comes before the first target")
         return self.quaternion
 
-    def _send(self, quaternion: Vector, omega: Vector) -> Turn:
+    def _send(self, quaternion: Vector, omega: Vector) -> OrientationCommand:
         last = self._pose()
         # What the commands really do, not what was meant; but what is meant to be still is still.
-        self.omega = turn_vector(quaternion, last) / self._dt_s if omega.any() else np.zeros(3)
+        self.omega = rotation_vector(quaternion, last) / self._dt_s if omega.any() else np.zeros(3)
         self.quaternion = quaternion
-        return Turn(quaternion.copy(), self.omega.copy())
+        return OrientationCommand(quaternion.copy(), self.omega.copy())
 
 
 def _within(vector: Vector, longest: float) -> Vector:

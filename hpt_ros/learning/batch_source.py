@@ -33,12 +33,12 @@ from hpt_ros.model import Policy
 from hpt_ros.structured import to_mapping
 
 
-class SourceError(HptError):
+class BatchSourceError(HptError):
     """The policy cannot be fed from this dataset."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class BatchSource:
     """Batches of a dataset as one policy takes them."""
 
     dataset: Dataset
@@ -70,7 +70,7 @@ class Source:
         return replace(batch, inputs={**batch.inputs, "task": self.tasks[batch.inputs["task"]]})
 
 
-def open_source(
+def open_batch_source(
     policy: Policy,
     dataset: Dataset,
     cache_root: str | Path | None,
@@ -80,7 +80,7 @@ def open_source(
     changed: AugmentConfig | None = None,
     copies: int = 0,
     name: str = "",
-) -> Source:
+) -> BatchSource:
     """Open what the policy needs of a dataset; decodes, or encodes, what is not in the cache yet, and says so.
 
     Args:
@@ -135,7 +135,7 @@ def open_source(
         times = f"once and {copies} times changed" if copies else "once"
         report.say(f"features{of}: of every frame {times}, {shape[2]} cells of {shape[3]} ({size:.1f} MiB)")
     tasks = task_places(policy, dataset) if "language" in config.modalities else None
-    return Source(dataset, config.modalities, frames, features, more, tasks)
+    return BatchSource(dataset, config.modalities, frames, features, more, tasks)
 
 
 def encoder_digest(policy: Policy) -> str:
@@ -194,7 +194,7 @@ def task_places(policy: Policy, dataset: Dataset) -> NDArray[np.int64]:
     known = policy.config.tasks
     for task in dataset.tasks:
         if task not in known:
-            raise SourceError(
+            raise BatchSourceError(
                 Code.UNKNOWN, f"a task of dataset {str(dataset.root)!r}", task, known=known,
                 remedy="train the policy with that task, or choose another dataset",
             )  # fmt: skip

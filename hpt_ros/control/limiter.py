@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.config import WorkspaceConfig
+from hpt_ros.control.orientation_limits import SHORTEST, OrientationFilter, omega_of, rate_of
 from hpt_ros.control.rates import RateFilter
 from hpt_ros.control.refusals import Why
-from hpt_ros.control.safety import CATCH_UP, Limits, Output, SafetyFilter, target_refusal
-from hpt_ros.control.turning import SHORTEST, TurnFilter, omega_of, rate_of
+from hpt_ros.control.safety import CATCH_UP, LimitedCommand, Limits, SafetyFilter, target_refusal
 from hpt_ros.control.workspace import Kinematics, make_fence
 from hpt_ros.errors import Refusal
 
 
-class Gate:
-    """A `SafetyFilter` behind the workspace's fence, a `TurnFilter` for each orientation, and one of velocities.
+class CommandLimiter:
+    """A `SafetyFilter` behind the workspace's fence, a `OrientationFilter` for each orientation, and one of velocities.
 
     Each orientation is slowed by itself, as grippers are: what keeps its direction is the turn, and the way apart. So
     is each velocity of a base.
@@ -68,7 +68,7 @@ class Gate:
         )
         self._fence = make_fence(workspace, kinematics, self._filter)
         self._turns = [
-            TurnFilter(float(limits.velocity[turn]), float(limits.acceleration[turn]), dt_s, CATCH_UP)
+            OrientationFilter(float(limits.velocity[turn]), float(limits.acceleration[turn]), dt_s, CATCH_UP)
             for turn in turns
         ]
 
@@ -129,7 +129,7 @@ class Gate:
                 )
         return None
 
-    def apply(self, target: Vector, velocity: Vector) -> Output | None:
+    def apply(self, target: Vector, velocity: Vector) -> LimitedCommand | None:
         """As `SafetyFilter.apply`, of the whole vector."""
         if self.refusal(target) is not None:
             return None
@@ -142,7 +142,7 @@ class Gate:
             turn.apply(target[span], omega_of(target[span], velocity[span]) if known else np.zeros(3))
             for turn, span in zip(self._turns, self._spans, strict=True)
         ]
-        return Output(
+        return LimitedCommand(
             self._assemble(output.position, [turn.quaternion for turn in found], rates.value),
             self._assemble(
                 output.velocity, [rate_of(turn.quaternion, turn.omega) for turn in found], rates.change
@@ -153,11 +153,11 @@ class Gate:
             output.slowed,
         )
 
-    def brake(self) -> Output:
+    def brake(self) -> LimitedCommand:
         """The next command on the shortest path to rest; at rest, the last command again, bit for bit."""
         output = self._filter.brake()
         found, rates = [turn.brake() for turn in self._turns], self._rates.brake()
-        return Output(
+        return LimitedCommand(
             self._assemble(output.position, [turn.quaternion for turn in found], rates.value),
             self._assemble(
                 output.velocity, [rate_of(turn.quaternion, turn.omega) for turn in found], rates.change
@@ -178,7 +178,7 @@ class Gate:
             way[:, span] = _pad(turn, count)
         return way
 
-    def normalised(self, position: Vector) -> Vector:
+    def normalise(self, position: Vector) -> Vector:
         """A mixture of commands (dim,), within position limits to the last bit, with quaternions of length 1."""
         position = np.clip(position, self.limits.lower, self.limits.upper)
         for span in self._spans:

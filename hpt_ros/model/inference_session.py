@@ -23,7 +23,7 @@ from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.policy import Policy
 
 
-class Rollout:
+class InferenceSession:
     """Runs a policy through a backend, for one robot. Not to be used by two threads at once."""
 
     def __init__(

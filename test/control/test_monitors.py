@@ -66,7 +66,7 @@ class Rig:
 
     @property
     def counters(self) -> dict[str, int]:
-        return self.controller.session.counters
+        return self.controller.activation.counters
 
     def tick(self, count: int = 1) -> None:
         controller = self.controller
@@ -76,18 +76,18 @@ class Rig:
             self.arm.advance(
                 self.now, self.told.curve.at(self.now).position if goes else self.robot - COBOT.sag
             )
-            controller.message("joints", self.now, self.now)
-            controller.measured(self.arm.measured(), self.now)
+            controller.note_message("joints", self.now, self.now)
+            controller.note_pose(self.arm.measured(), self.now)
             if self.now % (100 * MS) == 0:
-                controller.message("camera", self.now, self.now)
+                controller.note_message("camera", self.now, self.now)
                 self.picture += not self.frozen
-                controller.frame("camera", np.array([self.picture]))
+                controller.note_frame("camera", np.array([self.picture]))
             if self.held is not None and self.now % (50 * MS) == 0:
-                controller.deadman(self.held, self.now)
-            controller.inference_running(self.busy_s)
+                controller.note_deadman(self.held, self.now)
+            controller.note_inference_running(self.busy_s)
             if self.policy_on and controller.wants_chunk(self.now):
                 rows = self.robot + 0.5 * 0.1 * np.arange(16)[:, None]
-                controller.chunk(self.now - 20 * MS, 0.1, rows, self.now)
+                controller.take_chunk(self.now - 20 * MS, 0.1, rows, self.now)
             command = controller.step(self.now)
             if command is not None:
                 self.sent.append(command)
@@ -168,9 +168,9 @@ def test_when_the_robot_lags_no_more_than_permitted_expect_no_error(lag_ms, spee
     guard = tracking(lag_s=0.1)
     for step in range(100):
         now = START + step * 10 * MS
-        guard.commanded(now + 10 * MS, np.array([speed, -speed]) * step * PERIOD_S)
+        guard.note_command(now + 10 * MS, np.array([speed, -speed]) * step * PERIOD_S)
         then = max(step - 1 - lag_ms / 10, 0)
-        guard.measured(now, np.array([speed, -speed]) * then * PERIOD_S)
+        guard.note_pose(now, np.array([speed, -speed]) * then * PERIOD_S)
         assert guard.error <= 1e-9
     assert guard.problem is None
 
@@ -178,21 +178,21 @@ def test_when_the_robot_lags_no_more_than_permitted_expect_no_error(lag_ms, spee
 def test_when_the_robot_lags_more_than_permitted_expect_the_distance_to_the_window():
     guard = tracking(lag_s=0.1)
     for step in range(100):
-        guard.commanded(START + step * 10 * MS, np.array([step * PERIOD_S, 0.0]))
+        guard.note_command(START + step * 10 * MS, np.array([step * PERIOD_S, 0.0]))
     # 0.3 s behind: 0.2 s beyond the window's oldest command at 1 rad/s.
-    guard.measured(START + 990 * MS, np.array([0.69, 0.0]))
+    guard.note_pose(START + 990 * MS, np.array([0.69, 0.0]))
     assert guard.error == pytest.approx(0.2)
 
 
 def test_when_away_for_a_moment_only_expect_no_problem():
     guard = tracking(error=0.2, duration_s=0.1)
-    guard.commanded(START, np.zeros(2))
+    guard.note_command(START, np.zeros(2))
     for step in range(1, 60):
         away = 0.5 if step % 10 else 0.0
-        guard.measured(START + step * 10 * MS, np.array([0.0, away]))
+        guard.note_pose(START + step * 10 * MS, np.array([0.0, away]))
     assert guard.problem is None
     for step in range(60, 75):
-        guard.measured(START + step * 10 * MS, np.array([0.0, 0.5]))
+        guard.note_pose(START + step * 10 * MS, np.array([0.0, 0.5]))
     assert_refusal(
         guard.problem, Why.TRACKING, value=0.5, subject="b", problem="is measured at 0.500, 0.500 from"
     )
@@ -200,20 +200,20 @@ def test_when_away_for_a_moment_only_expect_no_problem():
 
 def test_when_a_measurement_is_repeated_or_old_expect_it_to_say_nothing():
     guard = tracking(duration_s=0.0)
-    guard.commanded(START, np.zeros(2))
-    guard.measured(START + 10 * MS, np.ones(2))
-    guard.measured(START + 10 * MS, np.ones(2))
-    guard.measured(START + 5 * MS, np.ones(2))
+    guard.note_command(START, np.zeros(2))
+    guard.note_pose(START + 10 * MS, np.ones(2))
+    guard.note_pose(START + 10 * MS, np.ones(2))
+    guard.note_pose(START + 5 * MS, np.ones(2))
     assert guard.problem is None
-    guard.measured(START + 11 * MS, np.ones(2))
+    guard.note_pose(START + 11 * MS, np.ones(2))
     assert guard.problem
 
 
 def test_when_a_gripper_holds_an_object_expect_no_error():
     config = ControlConfig(queue=QueueConfig(step_names=("b",)))
     guard = Tracking(config.tracking, ("a", "b"), np.array([False, True]))
-    guard.commanded(START, np.zeros(2))
-    guard.measured(START + 10 * MS, np.array([0.0, 5.0]))
+    guard.note_command(START, np.zeros(2))
+    guard.note_pose(START + 10 * MS, np.array([0.0, 5.0]))
     assert guard.error == 0.0
 
 
@@ -227,7 +227,7 @@ def test_when_a_camera_freezes_while_moving_expect_rest_within_limits_and_a_faul
     rig.until(State.HOLDING)
     assert rig.now - frozen <= 700 * MS  # five repeats at 10 Hz, and the next
     assert (rig.counters["frozen_stops"], rig.counters["stale_stops"]) == (1, 1)
-    assert_refusal(rig.controller.session.reason, Why.FROZEN, subject="stream 'camera'")
+    assert_refusal(rig.controller.activation.reason, Why.FROZEN, subject="stream 'camera'")
     rig.until(State.FAULT)
     rig.until_silent()
 
@@ -237,7 +237,7 @@ def test_when_a_camera_froze_at_rest_expect_it_noticed_after_little_travel():
     rig.frozen, rig.policy_on = True, False
     rig.tick(300)
     assert rig.state is State.WAITING
-    assert rig.controller.session.stale == {}
+    assert rig.controller.activation.stale == {}
     rig.policy_on = True
     rig.until(State.HOLDING)
     assert rig.counters["frozen_stops"] == 1
@@ -266,15 +266,15 @@ def test_when_a_fault_of_a_still_picture_is_cleared_expect_motion_possible():
 def test_when_nothing_moves_expect_the_same_picture_permitted_for_ever():
     guard = FrozenImages(WatchdogConfig())
     for _ in range(1000):
-        guard.saw("camera", np.zeros((2, 2, 3), np.uint8), np.zeros(2))
-    assert guard.frozen() == {}
+        guard.note_image("camera", np.zeros((2, 2, 3), np.uint8), np.zeros(2))
+    assert guard.find_frozen() == {}
 
 
 def test_when_frozen_repeats_is_zero_expect_never_frozen():
     guard = FrozenImages(WatchdogConfig(frozen_repeats=0))
     for step in range(100):
-        guard.saw("camera", np.zeros((2, 2, 3), np.uint8), np.full(2, 0.1 * step))
-    assert guard.frozen() == {}
+        guard.note_image("camera", np.zeros((2, 2, 3), np.uint8), np.full(2, 0.1 * step))
+    assert guard.find_frozen() == {}
 
 
 @given(st.lists(st.tuples(st.integers(0, 1), st.floats(-1, 1)), max_size=60))
@@ -285,9 +285,9 @@ def test_frozen_is_more_repeats_and_more_travel_than_permitted(happenings):
     for pixel, pose in happenings:
         poses = [*poses, pose] if pixel == last else [pose]
         last = pixel
-        guard.saw("camera", np.array([pixel]), np.array([pose]))
+        guard.note_image("camera", np.array([pixel]), np.array([pose]))
         expected = len(poses) > 3 and max(abs(other - poses[0]) for other in poses) > 0.1
-        assert bool(guard.frozen()) == expected
+        assert bool(guard.find_frozen()) == expected
 
 
 # --- deadman's switch ------------------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ def test_when_the_switch_was_never_held_expect_waiting_and_why():
     rig = Rig(ControlConfig(deadman=SWITCH))
     rig.tick(50)
     assert rig.sent == []
-    found = rig.controller.session.waiting_for
+    found = rig.controller.activation.waiting_for
     assert_refusal(found, Why.RELEASED, match="^the enabling switch on /deadman to be held$")
 
 
@@ -340,7 +340,7 @@ def test_when_activated_anew_expect_the_switch_to_be_held_anew():
     rig.held = None
     rig.controller.activate()
     rig.tick(15)
-    assert_refusal(rig.controller.session.waiting_for, Why.RELEASED)
+    assert_refusal(rig.controller.activation.waiting_for, Why.RELEASED)
 
 
 # --- hung inference --------------------------------------------------------------------------------------------------
@@ -367,7 +367,7 @@ def test_when_the_first_inference_hangs_expect_waiting_and_why():
     rig.policy_on, rig.busy_s = False, 1.5
     rig.tick(20)
     assert rig.state is State.WAITING
-    assert_refusal(rig.controller.session.waiting_for.value[1], Why.HUNG, value=1.0)
+    assert_refusal(rig.controller.activation.waiting_for.value[1], Why.HUNG, value=1.0)
 
 
 def test_when_a_slow_inference_comes_back_expect_it_forgotten_and_the_next_counted():
@@ -378,4 +378,4 @@ def test_when_a_slow_inference_comes_back_expect_it_forgotten_and_the_next_count
     assert rig.counters["inferences_hung"] == 2
     rig.busy_s = 0.0
     rig.tick()
-    assert rig.controller.session.policy.hung is None
+    assert rig.controller.activation.inference.hung is None

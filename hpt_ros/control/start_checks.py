@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Chunk, Vector
+from hpt_ros.control.orientation_limits import distances
 from hpt_ros.control.plan import TRANSPORT_S, MotionPlan
 from hpt_ros.control.queue import ChunkQueue
 from hpt_ros.control.refusals import Why
 from hpt_ros.control.safety import Limits
 from hpt_ros.control.stillness import MOVING, Stillness
 from hpt_ros.control.tracking import Tracking
-from hpt_ros.control.turning import distances
 from hpt_ros.errors import Refusal
 
 # A robot's controller that holds it elsewhere is given at most this long to come to where motion begins, ours.
@@ -37,7 +37,7 @@ class Origin:
     wait_ns: int | None
 
 
-class Beginning:
+class MotionStart:
     """Says where motion begins after a silence: from the last command while the robot is there, as far as it ever is.
 
     A robot lags behind its commands, and gravity keeps it a little below them, so the measured pose is another than the
@@ -87,7 +87,7 @@ class Beginning:
         if (moving := self.stillness.moving(now_ns)) is not None:
             return moving
         pose = self.stillness.pose
-        outside = outside_limits(self._names, pose, self._limits, self._tolerance, self._step)
+        outside = check_start_pose(self._names, pose, self._limits, self._tolerance, self._step)
         if outside is not None:
             return outside
         away = np.full(pose.size, self._tolerance)
@@ -103,7 +103,7 @@ class Beginning:
         return round(min(float(np.where(self._step, 0.0, wait_s).max()), LONGEST_WAIT_S) * NS_PER_S)
 
 
-def outside_limits(
+def check_start_pose(
     names: Sequence[str], measured: Vector, limits: Limits, tolerance: float, step: NDArray[np.bool_]
 ) -> Refusal | None:
     """Return why the measured pose (dim,) is too far outside the position limits to start from; None if it is not.
@@ -122,7 +122,7 @@ def outside_limits(
     )  # fmt: skip
 
 
-def too_far(
+def check_first_target(
     names: Sequence[str],
     target: Vector,
     pose: Vector,
@@ -149,7 +149,7 @@ def too_far(
     )  # fmt: skip
 
 
-def jump(
+def check_continuity(
     names: Sequence[str],
     chunk: Chunk,
     pose: Vector | None,
