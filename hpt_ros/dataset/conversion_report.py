@@ -216,7 +216,7 @@ class Report:
             for name, blank in entry.blank.items():
                 found.append(
                     f"{entry.source}: {blank.ticks / entry.whole:.0%} of the depth images of {name} have no "
-                    f"distance, or one everywhere, the first {blank.first_s:.1f} s after the first complete tick; check the camera"
+                    f"distance, or one everywhere, the first {blank.first_s:.1f} s after the first whole tick"
                 )
         return found
 

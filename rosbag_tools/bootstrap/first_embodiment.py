@@ -218,9 +218,13 @@ def _look(bag: Bag) -> Found:
     )
     explain(actions, [command.topic for command in found.commands], found.left_out)
     _point_out_grippers(found)
-    for item in (*found.joints, *found.commands, *found.senses, *found.poses):
-        if item.odd:
-            found.left_out[f"{item.topic}, some messages"] = f"{item.odd}; they do not count in a conversion"
+    odd = {item.topic: item.odd for item in found.joints}
+    odd |= {item.topic: item.odd for item in found.commands}
+    odd |= {item.topic: item.odd for item in found.senses}
+    odd |= {item.topic: item.odd for item in found.poses}
+    for topic, reason in odd.items():
+        if reason:
+            found.left_out[f"{topic}, some messages"] = f"{reason}; they do not count in a conversion"
     used = {command.pose for command in found.commands}
     for pose in found.poses:
         if pose.topic not in used:
