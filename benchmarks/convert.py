@@ -146,7 +146,7 @@ def _cpu_s() -> float:
 def measure(title: str, bags: list[Path], repeats: int, console: Console) -> None:
     """Print the table of these bags."""
     with Bag.open(bags[0]) as bag:
-        robot = Embodiment.loads(bag.embodiment_text(), where=f"the embodiment in {bags[0]}")
+        robot = Embodiment.loads(bag.embodiment_text() or "", where=f"the embodiment in {bags[0]}")
     decode_on_one_thread()
     reuse_freed_memory()  # as conversion does, so that the bounds have it too
     megabytes = read_alone(bags) / 1e6

@@ -35,13 +35,17 @@ class Registry(Mapping[str, T], Generic[T]):
         what: kind of thing in sentences, e.g. "modality".
         group: of the entry points, e.g. "hpt_ros.modalities".
         kind: class of the objects.
-        items: this project's objects by name.
+        items: this project's objects by name, or their locations, which are imported when they are asked for.
     """
 
-    def __init__(self, what: str, group: str, kind: type[T], items: Mapping[str, T]) -> None:
+    def __init__(self, what: str, group: str, kind: type[T], items: Mapping[str, T | str]) -> None:
         self.what, self.group, self.own = what, group, dict(items)
         self._kind = kind
         self._loaded: dict[str, T] = {}
+
+    def of_project(self) -> dict[str, T]:
+        """Return this project's objects by name, imported where they are named by their location."""
+        return {name: load_location(item) for name, item in self.own.items()}
 
     def __getitem__(self, name: str) -> T:
         """Return an object; raise RegistryError for a name that there is not, is taken twice, or cannot be loaded."""
@@ -80,7 +84,8 @@ class Registry(Mapping[str, T], Generic[T]):
                 remedy="rename one, or uninstall a package",
             )  # fmt: skip
         if name in self.own:
-            return self.own[name]
+            own_object: T = load_location(self.own[name])
+            return own_object
         if not points:
             raise RegistryError(
                 Code.UNKNOWN, subject, name, known=self,

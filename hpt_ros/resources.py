@@ -22,9 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from importlib.resources.abc import Traversable  # at this name from Python 3.11 on
 
+# What is taken where nothing is named, and what help names as an example: the environment, embodiment, recipe and
+# checkpoint of the demo have this name.
+DEMO = "feed_dog"
+
 
 def config_file(relative: str) -> Path:
-    """Path of a shipped file below ``config/``, e.g. ``"embodiments/feed_dog.yaml"``.
+    """Path of a shipped file below ``config/``, e.g. ``"recipes/hpt_base.yaml"``.
 
     Raises:
         HptError: there is none, with the closest one that there is.
@@ -41,7 +45,7 @@ def config_file(relative: str) -> Path:
 
 
 def config_path(kind: str, name_or_path: str | Path) -> Path:
-    """Path of a configuration file: a path, or the name of a shipped one, e.g. ``"feed_dog"``.
+    """Path of a configuration file: a path, or the name of a shipped one.
 
     A file that exists wins over a shipped name; a name has neither folder nor ending.
 
@@ -65,7 +69,7 @@ def config_path(kind: str, name_or_path: str | Path) -> Path:
 
 
 def checkpoint_folder(name_or_path: str, *, besides: Iterable[str] = ()) -> Path:
-    """Folder of a checkpoint: a path, or the name of one shipped with the package (``"feed_dog"``).
+    """Folder of a checkpoint: a path, or the name of one shipped with the package, as `DEMO`.
 
     A folder that exists wins over a shipped name.
 

@@ -140,7 +140,7 @@ def read_dataclass(cls: type[T], data: object, *, where: str) -> T:
     Args:
         cls: a dataclass type.
         data: the mapping (as from YAML).
-        where: the mapping's name in error messages, e.g. ``"embodiment 'feed_dog.yaml'"``.
+        where: the mapping's name in error messages, e.g. ``"embodiment 'robot.yaml'"``.
 
     Raises:
         StructureError: an unknown or missing key, a wrong type, a value outside the declared range.
@@ -152,7 +152,7 @@ def read_dataclass(cls: type[T], data: object, *, where: str) -> T:
         )  # fmt: skip
     if is_union(cls):
         cls, data = _kind_of(cls, data, where)
-    hints = _type_hints(cls)
+    hints = type_hints(cls)
     known = {item.name: item for item in dataclasses.fields(typing.cast(Any, cls)) if item.init}
     for key in data:
         if key not in known:
@@ -200,7 +200,7 @@ def to_mapping(instance: Any) -> dict[str, Any]:
     for item in dataclasses.fields(instance):
         value = getattr(instance, item.name)
         if value is not None and item.init:
-            result[item.name] = _plain(value)
+            result[item.name] = to_plain(value)
     return result
 
 
@@ -246,7 +246,7 @@ def union_at(cls: Any, keys: Sequence[str]) -> type[Tagged] | None:
     for key in keys:
         if not dataclasses.is_dataclass(cls) or is_union(cls):
             return None
-        cls = _type_hints(typing.cast(type, cls)).get(key)
+        cls = type_hints(typing.cast(type, cls)).get(key)
     return typing.cast("type[Tagged]", cls) if is_union(cls) else None
 
 
@@ -271,18 +271,20 @@ def _of_kind(cls: type[Any]) -> str:
     return f" for the kind {cls.kind!r}" if issubclass(cls, Tagged) else ""
 
 
-def _type_hints(cls: type) -> dict[str, Any]:
+def type_hints(cls: type) -> dict[str, Any]:
+    """Return the types of a dataclass's fields by name."""
     module = sys.modules[cls.__module__]
     return typing.get_type_hints(cls, vars(module))
 
 
-def _plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
+    """Return a value as YAML and JSON have it."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_mapping(value)
     if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
+        return [to_plain(item) for item in value]
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): to_plain(item) for key, item in value.items()}
     return value
 
 
@@ -357,75 +359,3 @@ def _check_range(value: Any, metadata: Mapping[str, Any], where: str) -> None:
             raise StructureError(
                 Code.OUT_OF_RANGE, where, value, problem=f"is {value:g}{unit}", expected=f"{words} {bound:g}{unit}",
             )  # fmt: skip
-
-
-def json_schema(cls: type[Any], *, title: str) -> dict[str, Any]:
-    """Return a JSON schema (draft 2020-12) of the mappings that `read_dataclass` takes for a dataclass.
-
-    It is as strict: keys, types, ranges and choices. What a dataclass checks of several keys at once is not in it.
-    """
-    definitions: dict[str, Any] = {}
-    schema = _schema_of(cls, {}, definitions)
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": title,
-        **definitions.pop(schema["$ref"].removeprefix("#/$defs/")),
-        "$defs": dict(sorted(definitions.items())),
-    }
-
-
-def _schema_of(hint: Any, metadata: Mapping[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        (inner,) = [arg for arg in args if arg is not type(None)]
-        return {"anyOf": [_schema_of(inner, metadata, definitions), {"type": "null"}]}
-    if origin is tuple:
-        return {"type": "array", "items": _schema_of(args[0], metadata, definitions)}
-    if origin is dict:
-        return {"type": "object", "additionalProperties": _schema_of(args[1], metadata, definitions)}
-    if is_union(hint):
-        return {"oneOf": [_schema_of(hint.of_kind(name), {}, definitions) for name in hint.kinds()]}
-    if dataclasses.is_dataclass(hint):
-        name = typing.cast(Any, hint).__name__
-        if name not in definitions:
-            definitions[name] = {}  # before its fields, which may hold it again
-            definitions[name] = _object_schema(typing.cast(Any, hint), definitions)
-        return {"$ref": f"#/$defs/{name}"}
-    if hint is Any:
-        return {}
-    schema: dict[str, Any] = {"type": {bool: "boolean", int: "integer", float: "number", str: "string"}[hint]}
-    if hint is str and metadata.get("choices"):
-        schema["enum"] = list(metadata["choices"])
-    if hint in (int, float):
-        bounds = {"minimum": "minimum", "maximum": "maximum", "above": "exclusiveMinimum"}
-        schema |= {key: metadata[name] for name, key in bounds.items() if metadata.get(name) is not None}
-    return schema
-
-
-def _object_schema(cls: type[Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    hints = _type_hints(cls)
-    fields = [item for item in dataclasses.fields(cls) if item.init]
-    properties = {}
-    for item in fields:
-        schema = _schema_of(hints[item.name], item.metadata, definitions)
-        doc, unit = item.metadata.get("doc", ""), item.metadata.get("unit", "")
-        if doc:
-            schema["description"] = f"{doc} [{unit}]" if unit else doc
-        if item.default is not dataclasses.MISSING:
-            schema["default"] = _plain(item.default)
-        properties[item.name] = schema
-    tag = []
-    if issubclass(cls, Tagged):
-        properties = {"kind": {"const": cls.kind}} | properties
-        tag = ["kind"] if cls.kind != cls.default_kind else []
-    required = tag + [
-        item.name
-        for item in fields
-        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-    ]
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }

@@ -25,11 +25,13 @@ LEAVES = frozenset(
         for leaf in (
             "angles",
             "atomic",
+            "backends",
             "cluster",
             "devices",
             "errors",
             "extras",
             "interrupts",
+            "json_schema",
             "mujoco_engine",
             "registry",
             "resources",

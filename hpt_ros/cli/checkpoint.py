@@ -7,6 +7,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from hpt_ros.resources import DEMO
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `hpt checkpoint`."""
@@ -19,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         added.add_argument(
             "path",
             metavar="CHECKPOINT",
-            help="folder, or a shipped name, e.g. feed_dog; of one robot among many: CHECKPOINT/embodiments/NAME",
+            help=f"folder, or a shipped name, e.g. {DEMO}; of one robot among many: CHECKPOINT/embodiments/NAME",
         )
 
     folder(

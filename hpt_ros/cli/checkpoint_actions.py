@@ -12,17 +12,14 @@ from hpt_ros.dataset.recognise import recognise
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.model.checkpoint import (
-    CONFIG,
-    FORMAT,
     Checkpoint,
     first_policy,
-    is_many,
     load_checkpoint,
     load_multi_checkpoint,
-    read_config,
     save_checkpoint,
     save_multi_checkpoint,
 )
+from hpt_ros.model.checkpoint_folder import CONFIG, FORMAT, is_many, read_config
 from hpt_ros.model.exporting import export_model
 from hpt_ros.model.importing import Robot, import_policy, import_trunk, policy_card
 from hpt_ros.model.summary import checkpoint_report, export_report, multi_report, verification_report

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hpt_ros.cli.eval import add_variation
 from hpt_ros.devices import usable_cores
 from hpt_ros.errors import Code, HptError, counted
+from hpt_ros.resources import DEMO
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED, MOST_DISTURBANCE_RAD
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument(
-        "env", nargs="+", metavar="ENV", help="environment, or a set of them, e.g. feed_dog or metaworld/hpt4"
+        "env", nargs="+", metavar="ENV", help=f"environment, or a set of them, e.g. {DEMO} or metaworld/hpt4"
     )
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, metavar="DIR", help="for the bags, one an episode")

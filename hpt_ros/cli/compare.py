@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpt_ros.errors import Code, HptError
+from hpt_ros.evaluation import CONFIDENCE
 
 if TYPE_CHECKING:
     from hpt_ros.evaluation.arms import Comparison
@@ -29,6 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="file of 'hpt eval --out', or a folder of them: one file for each environment and training seed",
         )
     add_page_arguments(parser)
+    parser.add_argument(
+        "--confidence",
+        type=float,
+        default=CONFIDENCE,
+        metavar="RATIO",
+        help="of the intervals; where outcomes are looked at K times while training seeds are added, 1 less 0.05 over "
+        f"K keeps the error at 5 %% (default: {CONFIDENCE:g})",
+    )
     parser.add_argument(
         "--policies",
         nargs=2,
@@ -75,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from hpt_ros.report.page import write_page
 
     check_page_arguments(args)
-    comparison = compare(read_arm(args.a), read_arm(args.b))
+    comparison = compare(read_arm(args.a), read_arm(args.b), args.confidence)
     _print(args, comparison)
     if args.html is not None:
         with Terminal() as terminal:
@@ -94,7 +103,7 @@ def _print(args: argparse.Namespace, comparison: Comparison) -> None:
     console = Results(highlight=False, soft_wrap=True)
     for row in comparison.rows:
         results = Table(title=f"{row.paired.scenes} scenes of {row.name}", box=box.SIMPLE_HEAD)
-        for column in ("arm", "training seeds", "success", "95 % interval"):
+        for column in ("arm", "training seeds", "success", comparison.interval):
             results.add_column(column)
         for arm, found in zip(comparison.arms, row.success, strict=True):
             results.add_row(
@@ -105,12 +114,13 @@ def _print(args: argparse.Namespace, comparison: Comparison) -> None:
         paired, difference = row.paired, row.paired.difference
         several = max(arm.training_seeds for arm in comparison.arms) > 1
         console.print(
-            f"B less A: {100 * difference.estimate:+.1f} points, 95 % interval {100 * difference.lower:+.1f} to "
-            f"{100 * difference.upper:+.1f} (paired bootstrap over scenes"
+            f"B less A: {100 * difference.estimate:+.1f} points, {comparison.interval} "
+            f"{100 * difference.lower:+.1f} to {100 * difference.upper:+.1f} (paired bootstrap over scenes"
             f"{' and training seeds' if several else ''})\n"
             f"scenes: both {paired.both}, A alone {paired.only_a}, B alone {paired.only_b}, neither "
             f"{paired.neither}; exact McNemar p = {paired.p_value:.3g}; evidence against no difference "
-            f"{paired.e_value:.3g} (20 and more: a difference at 5 %, even if episodes are added until it shows)",
+            f"{paired.e_value:.3g} (20 and more: a difference at 5 %, even if episodes are added until it shows"
+            f"{', between these runs; other training seeds are in the interval alone' if several else ''})",
             highlight=False,
             soft_wrap=True,
         )

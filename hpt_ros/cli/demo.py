@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hpt_ros.cli.output import make_folder
 from hpt_ros.errors import Code, HptError
+from hpt_ros.resources import DEMO
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from hpt_ros.evaluation.outcomes import Provenance
     from hpt_ros.nodes.sim.episode_recorder import EpisodeTrace
 
-ENVIRONMENT = "feed_dog"
 BASELINES = {"do nothing": "hold", "random": "random"}
 
 # Seconds of wall time on two cores, from the runs in docs/demo.md; only for the sentence before the start.
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("--episodes", type=int, default=10, metavar="N", help="of each policy")
     parser.add_argument(
-        "checkpoint", nargs="?", default="feed_dog", metavar="CHECKPOINT", help="folder, or a shipped name"
+        "checkpoint", nargs="?", default=DEMO, metavar="CHECKPOINT", help="folder, or a shipped name"
     )
     parser.add_argument("--out", type=Path, default=Path("hpt_demo"), metavar="DIR", help="for results")
     parser.add_argument(
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with --full: to record",
     )
     parser.add_argument(
-        "--recipe", metavar="FILE", help="with --full: training recipe, or a shipped name (default: feed_dog)"
+        "--recipe", metavar="FILE", help=f"with --full: training recipe, or a shipped name (default: {DEMO})"
     )
     parser.add_argument("--iterations", type=int, metavar="N", help="with --full: instead of the recipe's")
 
@@ -106,7 +106,7 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
                 Code.EXISTS, repr(str(folder)), problem="exists already, from an earlier --full",
                 remedy="remove it or give another --out",
             )  # fmt: skip
-    recipe_path = str(config_path("recipes", args.recipe or "feed_dog"))
+    recipe_path = str(config_path("recipes", args.recipe or DEMO))
     iterations = args.iterations or load_recipe(recipe_path, (), iterations=None, batch_size=None).iterations
     make_folder(out, out)
     policies = 1 if args.no_baselines else 3
@@ -123,7 +123,7 @@ def _make_checkpoint(args: argparse.Namespace, console: Results) -> Path:
     for verb in (
         [
             "collect",
-            ENVIRONMENT,
+            DEMO,
             "-n",
             str(args.demonstrations),
             "--disturbance-rad",
@@ -211,9 +211,9 @@ def _evaluate(args: argparse.Namespace, checkpoint: str, console: Results) -> No
 
 
 def _as_evaluated(policy: str) -> tuple[Job, Provenance]:
-    """What `hpt eval POLICY --env feed_dog --ros` runs."""
+    """What `hpt eval POLICY --ros` runs."""
     from hpt_ros.cli import eval as evaluation
 
     parser = argparse.ArgumentParser()
     evaluation.add_arguments(parser)
-    return evaluation.job_of(parser.parse_args(["--ros", "--", policy]), ENVIRONMENT)
+    return evaluation.job_of(parser.parse_args(["--ros", "--", policy]), DEMO)

@@ -15,6 +15,7 @@ from hpt_ros.cli.compare import add_page_arguments, check_page_arguments
 from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, choose_device, usable_cores
 from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.evaluation import INFERENCE_S
+from hpt_ros.resources import DEMO
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from hpt_ros.evaluation.outcomes import Outcomes, Provenance
     from hpt_ros.evaluation.rollout import Episode
     from hpt_ros.sim.variation import Variation
-
-DEFAULT = "feed_dog"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="NAME",
-        help="environments, or sets of them such as metaworld/hpt4 (default: feed_dog)",
+        help=f"environments, or sets of them such as metaworld/hpt4 (default: {DEMO})",
     )
     parser.add_argument("--episodes", type=int, default=100, metavar="N", help="scenes (default: 100)")
     parser.add_argument(
@@ -130,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_page_arguments(args)
     note_unfinished(args.policy)
-    names = environments_of(args.env or [DEFAULT])
+    names = environments_of(args.env or [DEMO])
     args.env = names[0]
     if len(names) > 1:
         return run_each(args, names, run_one, write_page)
@@ -266,7 +265,7 @@ def policy_of(text: str, device: str = DEFAULT_DEVICE) -> Contender:
     """
     from hpt_ros.evaluation.conditions import Contender
     from hpt_ros.evaluation.runners import RUNNERS, is_runner
-    from hpt_ros.model.checkpoint import is_many
+    from hpt_ros.model.checkpoint_folder import is_many
     from hpt_ros.policies.factory import POLICIES
     from hpt_ros.resources import checkpoint_folder
     from hpt_ros.runtime.policy_config import PolicyChoice

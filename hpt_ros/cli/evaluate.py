@@ -114,13 +114,13 @@ def _open(args: argparse.Namespace) -> tuple[LoadedPolicy, int | None, Iterator[
 
 def _policy(args: argparse.Namespace, robot: object) -> LoadedPolicy:
     from hpt_ros.cli.eval import policy_of
-    from hpt_ros.policies.factory import load_baseline
+    from hpt_ros.policies.factory import BASELINES, load_baseline
 
     arm = policy_of(args.policy, choose_device(args.device).name)
     if arm.runner:
         raise HptError(
             Code.UNSUPPORTED, "the policy", arm.name, problem="{value} needs an environment, but recordings have none",
-            remedy="name a checkpoint, hold or random",
+            remedy=f"name a checkpoint, {' or '.join(BASELINES)}",
         )  # fmt: skip
     if arm.choice.policy == "checkpoint":
         return arm.choice.load()

@@ -74,9 +74,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print one sentence that names the command, and leave with status 2."""
-        if message.endswith("expected one argument"):
-            message += ' (one that begins with a dash is given with "=": --option=-value)'
         self.exit(2, f"{self.prog}: error: {message}; see '{self.prog} --help'\n")
+
+    def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:
+        try:
+            return super()._match_argument(action, arg_strings_pattern)
+        except argparse.ArgumentError as error:
+            if action.nargs is None:  # one value is wanted, and none is there
+                error.message += ' (one that begins with a dash is given with "=": --option=-value)'
+            raise
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

@@ -13,7 +13,7 @@ DEFAULT_RECIPE = "pretrain_small"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    from hpt_ros.cli.finetune import add_run_arguments
+    from hpt_ros.cli.training import add_run_arguments
 
     parser.add_argument("mixture", metavar="MIXTURE", help="YAML file that lists datasets of any robots")
     parser.add_argument(
@@ -30,16 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; returns 0, 1 when the loss became infinite, or 130 when interrupted (the run is saved then)."""
-    from hpt_ros.cli.finetune import unless_diverged
+    from hpt_ros.cli.training import unless_diverged
 
     return unless_diverged("hpt pretrain", lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> int:
-    from hpt_ros.cli.finetune import choose_recipe, run_or_describe
     from hpt_ros.cli.terminal import Terminal
+    from hpt_ros.cli.training import choose_recipe, run_or_describe
     from hpt_ros.learning.distributed import processes
-    from hpt_ros.learning.mixture import load_mixture, open_mixture
+    from hpt_ros.learning.mixture import open_mixture
+    from hpt_ros.learning.mixture_config import load_mixture
 
     choose_device(args.device)
     recipe, resume = choose_recipe(args, DEFAULT_RECIPE)

@@ -140,7 +140,7 @@ def _dataset_card(root: Path, repository: str) -> tuple[str, dict[str, Any]]:
 
 
 def _checkpoint_card(root: Path) -> tuple[str, dict[str, Any]]:
-    from hpt_ros.model.checkpoint import is_many
+    from hpt_ros.model.checkpoint_folder import is_many
 
     is_many(root)  # a folder that is no checkpoint
     header: dict[str, Any] = {

@@ -8,6 +8,7 @@ import argparse
 
 from hpt_ros.cli.ros_options import add_ros_options, parameter, ros_arguments
 from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP
+from hpt_ros.resources import DEMO
 
 NODE = "policy_node"
 
@@ -15,7 +16,7 @@ NODE = "policy_node"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     add = parser.add_argument
-    add("checkpoint", metavar="CHECKPOINT", help="folder, or a shipped name such as feed_dog")
+    add("checkpoint", metavar="CHECKPOINT", help=f"folder, or a shipped name such as {DEMO}")
     add(
         "--embodiment",
         metavar="FILE",

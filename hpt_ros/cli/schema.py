@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 
 def schema(file: str) -> dict[str, Any]:
     """Return the JSON schema of one of `FILES`, made from the fields that its reader checks."""
-    from hpt_ros.structured import json_schema
+    from hpt_ros.json_schema import json_schema
 
     if file == "embodiment":
         from hpt_ros.embodiment import Embodiment
@@ -48,8 +48,8 @@ def schema(file: str) -> dict[str, Any]:
 def _parameters() -> dict[str, Any]:
     """Return the schema of a ROS 2 parameter file, whose names may be nested or have dots."""
     from hpt_ros.control.config import ControlConfig
+    from hpt_ros.json_schema import json_schema
     from hpt_ros.runtime.policy_config import PolicyNodeConfig
-    from hpt_ros.structured import json_schema
 
     nested = [json_schema(cls, title="") for cls in (PolicyNodeConfig, ControlConfig)]
     definitions = {name: item for schema in nested for name, item in schema["$defs"].items()}

@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the cells that are not done, and write table and figure; returns 0, or 1 when a loss became infinite."""
-    from hpt_ros.cli.finetune import unless_diverged
+    from hpt_ros.cli.training import unless_diverged
 
     return unless_diverged("hpt study", lambda: _run(args))
 
@@ -104,8 +104,9 @@ def _run(args: argparse.Namespace) -> int:
                     run_cell(study, cell, args.out, pool, _Quiet(terminal), device)
     finally:
         table = write_results(study, cells, args.out)
-    print(table)
-    print(f"figures: {args.out}/*.svg, tables: {args.out / 'results.md'}")
+    if table is not None:
+        print(table)
+        print(f"figures: {args.out}/*.svg, tables: {args.out / 'results.md'}")
     return 0
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpt_ros.cli.eval import add_variation, variation_of
 from hpt_ros.errors import Code, HptError
+from hpt_ros.resources import DEMO
 from hpt_ros.sim.demonstrations import FIRST_DEMONSTRATION_SEED
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ HELP = """\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("--env", default="feed_dog", metavar="NAME", help="environment (default: feed_dog)")
+    parser.add_argument("--env", default=DEMO, metavar="NAME", help=f"environment (default: {DEMO})")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="for the bags, one an episode (default: only try)"
     )

@@ -21,6 +21,7 @@ import numpy as np
 from hpt_ros.dataset.conversion_report import read_report
 from hpt_ros.dataset.depth_codes import DEPTH_STORAGE, DepthCodes
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.feature_check import check_features
 from hpt_ros.dataset.layout import (
     DATA,
     EMBODIMENT,
@@ -36,7 +37,7 @@ from hpt_ros.dataset.layout import (
     statistics_column,
     statistics_from_columns,
 )
-from hpt_ros.dataset.metadata import check_features, read_info, read_tasks
+from hpt_ros.dataset.metadata import read_info, read_tasks
 from hpt_ros.dataset.statistics import FeatureStatistics, statistics_shapes
 from hpt_ros.dataset.tables import Record, read_rows
 from hpt_ros.embodiment import Embodiment, require_match

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from hpt_ros.dataset.layout import REPORT
 from hpt_ros.dataset.tables import Record, read_json
-from hpt_ros.errors import counted
+from hpt_ros.errors import Refusal, counted
 
 # What an action of the dataset is: the command at its tick, the measured position at the next one, or
 # the leader arm's position at its tick.
@@ -24,8 +23,6 @@ ACTION_SOURCES: Mapping[str, str] = {
     "leader": "the leader arm's positions",
 }
 
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
-
 
 @dataclass
 class Dropped:
@@ -33,17 +30,16 @@ class Dropped:
 
     Attributes:
         ticks: how many.
-        reasons: of each kind of reason how many ticks it cost, and its first wording. Reasons whose words differ in
-            numbers alone, as ages do, are of one kind.
+        reasons: of each kind of reason how many ticks it cost, and its first wording. Reasons that differ in their
+            values alone, as ages do, are of one kind.
     """
 
     ticks: int = 0
     reasons: dict[str, tuple[int, str]] = field(default_factory=dict)
 
-    def count(self, reason: str, ticks: int = 1) -> None:
-        """Count ticks that were lost for a reason."""
-        kind = _NUMBER.sub("#", reason)
-        known, example = self.reasons.get(kind, (0, reason))
+    def count(self, kind: str, sentence: str, ticks: int = 1) -> None:
+        """Count ticks that were lost for a kind of reason."""
+        known, example = self.reasons.get(kind, (0, sentence))
         self.ticks += ticks
         self.reasons[kind] = (known + ticks, example)
 
@@ -91,7 +87,7 @@ class EpisodeReport:
         source: path of the bag.
         identity: hash of what is in the bag, by which it is known again wherever it lies.
         episode_id, task, operator, outcome: as recorded.
-        left_out: why the episode is not in the dataset; empty if it was converted.
+        left_out: why the episode is not in the dataset; None if it was converted.
         ticks: ticks of the grid within it.
         kept: ticks in the dataset.
         dropped: stream name to the ticks that it made invalid.
@@ -118,7 +114,7 @@ class EpisodeReport:
     task: str
     operator: str
     outcome: str
-    left_out: str = ""
+    left_out: str | None = None
     ticks: int = 0
     kept: int = 0
     dropped: dict[str, Dropped] = field(default_factory=dict)
@@ -146,10 +142,10 @@ class EpisodeReport:
                 mean_s = self.ages_s.get(name, 0.0)
                 self.ages_s[name] = mean_s + (age_s - mean_s) / self.whole
 
-    def drop(self, missing: dict[str, str]) -> None:
+    def drop(self, missing: Mapping[str, Refusal]) -> None:
         """Count an incomplete tick, for each stream that it lacks."""
         for name, reason in missing.items():
-            self.dropped.setdefault(name, Dropped()).count(reason)
+            self.dropped.setdefault(name, Dropped()).count(_kind(reason), str(reason))
 
 
 @dataclass
@@ -199,9 +195,9 @@ class Report:
         counts: dict[str, int] = {}
         for episode in self.episodes:
             reason = episode.left_out
-            if not reason and not any(span.ticks >= self.minimum_span_ticks for span in episode.spans):
+            if reason is None and not any(span.ticks >= self.minimum_span_ticks for span in episode.spans):
                 reason = f"nowhere {counted(self.minimum_span_ticks, 'whole tick')} in a row"
-            if reason:
+            if reason is not None:
                 counts[reason] = counts.get(reason, 0) + 1
         return counts
 
@@ -234,14 +230,20 @@ class Report:
         for episode in self.episodes:
             for name, entry in episode.dropped.items():
                 total = totals.setdefault(name, Dropped())
-                for ticks, reason in entry.reasons.values():
-                    total.count(reason, ticks)
+                for kind, (ticks, sentence) in entry.reasons.items():
+                    total.count(kind, sentence, ticks)
         ordered = sorted(totals.items(), key=lambda item: -item[1].ticks)
         return [
             f"{name}: {counted(entry.ticks, 'tick')}{', most of them' * (entry.ticks > 1)} because "
             f"{entry.most_frequent}"
             for name, entry in ordered
         ]
+
+
+def _kind(reason: Refusal) -> str:
+    """Return what reasons have in common that differ in their values alone."""
+    cause = f" ({_kind(reason.cause)})" if isinstance(reason.cause, Refusal) else ""
+    return f"{reason.code.value} {reason.subject}".rstrip() + cause
 
 
 def read_report(root: Path) -> Record:

@@ -17,24 +17,18 @@ from hpt_ros.dataset.conversion_report import ACTION_SOURCES, list_reported_epis
 from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import (
-    ACTION,
     EMBODIMENT,
     EPISODES,
     FILES_PER_CHUNK,
     INFO,
     TASKS,
     VERSION,
-    VIDEO,
-    Feature,
-    features_of,
-    join_feature_name,
     parquet_files,
 )  # fmt: skip
 from hpt_ros.dataset.recognise import find_below, recognise
 from hpt_ros.dataset.tables import Record, read_json, read_rows
 from hpt_ros.embodiment import Embodiment, require_match
-from hpt_ros.errors import Code, did_you_mean
-from hpt_ros.modalities import Layout
+from hpt_ros.errors import Code
 
 IMPORTED_VERSIONS = ("v2.0", "v2.1", "v3.0")  # of LeRobotDataset, by `hpt import`
 MOST_LENGTH = 1 << 24  # of an axis of a feature
@@ -288,14 +282,14 @@ def read_embodiment(root: Path, given: Embodiment | None) -> Embodiment:
     return inside
 
 
-def read_action_source(root: Path) -> str:
-    """Return what the conversion reports an action to be, one of `ACTION_SOURCES`; empty if there is no report.
+def read_action_source(root: Path) -> str | None:
+    """Return what the conversion reports an action to be, one of `ACTION_SOURCES`; None without a report.
 
     A report that does not say is of a time when it was the command.
     """
     report = read_report(root)
     if "action_source" not in report:
-        return "command" if report.values else ""
+        return "command" if report.values else None
     source = report.text("action_source")
     if source not in ACTION_SOURCES:
         raise report.wrong("action_source", f"one of {', '.join(ACTION_SOURCES)}")
@@ -333,64 +327,6 @@ def read_image_sizes(root: Path) -> dict[str, list[list[int]]]:
                 raise sizes.wrong(name, "[height, width]")
             if size not in found.setdefault(name, []):
                 found[name].append(size)
-    return found
-
-
-def check_features(info: Info, robot: Embodiment) -> dict[str, Feature]:
-    """Check that rate, features, shapes, dtypes and names are the embodiment's; return them as they are stored.
-
-    Raises:
-        DatasetError: they are not; both values are named.
-    """
-    where = f"dataset {str(info.root)!r}"
-    if abs(info.fps - robot.tick_hz) > 1e-6:
-        raise DatasetError(
-            Code.MISMATCH, where, info.fps,
-            problem=f"has fps {{value}}, but embodiment {robot.name!r} has tick_hz {robot.tick_hz:g}",
-            remedy="convert the bags again with this embodiment",
-        )  # fmt: skip
-    for modality in robot.modalities:
-        sizes = {stream.shape[:2] for stream in robot.streams_of(modality.name)}
-        if modality.layout is Layout.STACKED and len(sizes) > 1:
-            raise DatasetError(
-                Code.CONFLICT, where, sorted(sizes),
-                problem=f"has {modality.name} views of the sizes {{value}} (height, width), but all views of a "
-                "policy must have one size",
-                remedy="give them the same size in the embodiment file and convert again",
-            )  # fmt: skip
-    names = {
-        join_feature_name(modality.name): list(robot.names_of(modality.name))
-        for modality in robot.modalities
-        if modality.layout is Layout.JOINED
-    }
-    names[ACTION] = list(robot.action.names)
-    found = {}
-    for key, wanted in features_of(robot, coded=True).items():
-        feature = info.features.get(key)
-        if feature is None:
-            raise DatasetError(
-                Code.MISSING, where, key,
-                problem=f"lacks the feature {{value}} of embodiment {robot.name!r}; its features are "
-                f"{', '.join(info.features)}",
-                remedy=did_you_mean(key, info.features).removeprefix("; ") or "use files of the same robot",
-            )  # fmt: skip
-        dtype, shape = wanted.dtype, wanted.shape
-        found[key] = replace(wanted, coded=wanted.coded and feature.codes is not None)
-        if found[key].coded:
-            dtype, shape = VIDEO, (*shape, 1)
-        if feature.dtype != dtype or feature.shape != shape:
-            raise DatasetError(
-                Code.MISMATCH, where, (feature.dtype, list(feature.shape)),
-                problem=f"has feature {key!r} of dtype {feature.dtype!r} and shape {list(feature.shape)}, but "
-                f"embodiment {robot.name!r} has {dtype!r} and {list(shape)}",
-                remedy="use files of the same robot",
-            )  # fmt: skip
-        if key in names and feature.names is not None and list(feature.names) != names[key]:
-            raise DatasetError(
-                Code.MISMATCH, where, list(feature.names),
-                problem=f"has {key} names {list(feature.names)}, but embodiment {robot.name!r} has {names[key]}",
-                remedy="order counts: use files of the same robot",
-            )  # fmt: skip
     return found
 
 

@@ -24,6 +24,7 @@ from hpt_ros.dataset.columns import LazyArrays, MappedColumns, read_vectors
 from hpt_ros.dataset.conversion_report import ACTION_SOURCES
 from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
+from hpt_ros.dataset.feature_check import check_features
 from hpt_ros.dataset.layout import (
     ACTION,
     DATA,
@@ -35,7 +36,7 @@ from hpt_ros.dataset.layout import (
     Feature,
     parquet_files,
 )
-from hpt_ros.dataset.metadata import Info, check_features, read_action_source, read_embodiment, read_info
+from hpt_ros.dataset.metadata import Info, read_action_source, read_embodiment, read_info
 from hpt_ros.dataset.selection import check_known
 from hpt_ros.dataset.tables import integers, numbers, read_parquet, read_rows
 from hpt_ros.dataset.video_reader import CodedVideos, decode_video
@@ -81,7 +82,9 @@ class Dataset:
     action: NDArray[np.float32]  # (N, Da), raw units
     files: tuple[Path, ...]  # every file that the content depends on, sorted
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # other features but videos: (N, *shape)
-    action_source: str = ""  # what an action is, see `ACTION_SOURCES`; empty if the dataset does not say
+    action_source: str | None = (
+        None  # what an action is, see `ACTION_SOURCES`; None if the dataset does not say
+    )
     labels: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # those of `LABELS` that there are: (N,)
     tasks: tuple[str, ...] = field(init=False)  # the episodes' task texts, sorted, each once
     task_index: NDArray[np.int64] = field(init=False)  # (N,), place of each tick's task in `tasks`
@@ -130,7 +133,7 @@ class Dataset:
             f"({minutes:.1f} min), views: {views}"
             + (
                 f", actions: {ACTION_SOURCES[self.action_source]}"
-                if self.action_source not in ("", "command")
+                if self.action_source not in (None, "command")
                 else ""
             )
         )

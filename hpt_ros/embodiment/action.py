@@ -12,10 +12,16 @@ from hpt_ros.embodiment.kinds import (
     BASE_VELOCITY,
     JOINT_POSITION,
 )
-from hpt_ros.embodiment.output import ONE_COMMAND, SINGLE, TOLERANCE_S, JointLimit, Output
+from hpt_ros.embodiment.output import (
+    ONE_COMMAND,
+    SINGLE,
+    JointLimit,
+    Output,
+    latency_field,
+    time_field,
+    tolerance_field,
+)
 from hpt_ros.embodiment.streams import (
-    BY_ARRIVAL,
-    BY_STAMP,
     EmbodimentError,
 )
 from hpt_ros.errors import Code
@@ -52,17 +58,9 @@ class Action:
         default="absolute", choices=MODES,
     )  # fmt: skip
     unit: str = field("unit of the values", default="rad")
-    tolerance_s: float = field(
-        "oldest command that still counts at a tick", default=TOLERANCE_S, unit="s", above=0.0
-    )
-    latency_s: float = field(
-        "how far ahead of its time a command is sent", default=0.0, unit="s", minimum=0.0, maximum=2.0
-    )
-    time: str = field(
-        "what says when a command was sent: its header's stamp, or its arrival, for a sender with a clock of its own; "
-        "in recordings",
-        default=BY_STAMP, choices=(BY_STAMP, BY_ARRIVAL),
-    )  # fmt: skip
+    tolerance_s: float = tolerance_field()
+    latency_s: float = latency_field()
+    time: str = time_field()
     grippers: tuple[str, ...] = field(
         "names that open and close: never blended or averaged, absolute in every mode, slowed by themselves",
         default=(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from hpt_ros.embodiment.kinds import (
     AXES,
@@ -39,6 +40,27 @@ RECORDED_TYPE = "sensor_msgs/msg/JointState"
 SINGLE = "action"  # name of the one output of a file that lists none
 TOLERANCE_S = 0.1
 URDF_KEYS = ("lower", "upper", "velocity")  # limits that a URDF has too
+
+
+def tolerance_field() -> Any:
+    """Return the field of how old a command may be."""
+    return field("oldest command that still counts at a tick", default=TOLERANCE_S, unit="s", above=0.0)
+
+
+def latency_field() -> Any:
+    """Return the field of how early a command is sent."""
+    return field(
+        "how far ahead of its time a command is sent", default=0.0, unit="s", minimum=0.0, maximum=2.0
+    )
+
+
+def time_field() -> Any:
+    """Return the field of whose clock says when a command was sent."""
+    return field(
+        "what says when a command was sent: its header's stamp, or its arrival, for a sender with a clock of its own; "
+        "in recordings",
+        default=BY_STAMP, choices=(BY_STAMP, BY_ARRIVAL),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,17 +157,9 @@ class Output:
         "limits of the orientation; for Cartesian kinds", default=None
     )
     unit: str = field("unit of the values", default="rad")
-    tolerance_s: float = field(
-        "oldest command that still counts at a tick", default=TOLERANCE_S, unit="s", above=0.0
-    )
-    latency_s: float = field(
-        "how far ahead of its time a command is sent", default=0.0, unit="s", minimum=0.0, maximum=2.0
-    )
-    time: str = field(
-        "what says when a command was sent: its header's stamp, or its arrival, for a sender with a clock of its own; "
-        "in recordings",
-        default=BY_STAMP, choices=(BY_STAMP, BY_ARRIVAL),
-    )  # fmt: skip
+    tolerance_s: float = tolerance_field()
+    latency_s: float = latency_field()
+    time: str = time_field()
     jog: str | None = field("what a JointJog holds; left out: velocities", default=None, choices=FORMS)
     goal: Goals | None = field("goals of a gripper's action; left out: its defaults", default=None)
     recorded: Recorded | None = field(

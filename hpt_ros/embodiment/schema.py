@@ -67,7 +67,7 @@ class Embodiment:
         """Read and check an embodiment file.
 
         Args:
-            path: of the file, or the name of a shipped one, e.g. "feed_dog".
+            path: of the file, or the name of a shipped one.
 
         Raises:
             HptError: a name, but of no shipped file.

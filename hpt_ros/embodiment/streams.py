@@ -278,7 +278,7 @@ def check_type(stream: Stream, where: str) -> None:
 
 def modalities_of(type_: str) -> tuple[str, ...]:
     """What streams of a message type can be; of modalities of other packages, that name types, none."""
-    taking = [item.name for item in MODALITIES.own.values() if type_ in item.message_types]
+    taking = [item.name for item in MODALITIES.of_project().values() if type_ in item.message_types]
     return tuple(dict.fromkeys((*taking, *MESSAGE_TYPES[type_].decoders)))
 
 

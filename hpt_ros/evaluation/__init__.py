@@ -7,3 +7,4 @@ from __future__ import annotations
 from typing import Final
 
 INFERENCE_S: Final = 0.05  # what an inference takes on the environment's clock, unless it is given otherwise
+CONFIDENCE: Final = 0.95  # of intervals, unless it is given otherwise

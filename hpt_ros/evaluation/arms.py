@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.errors import Code, HptError
+from hpt_ros.evaluation import CONFIDENCE
 from hpt_ros.evaluation.outcomes import Outcomes, Provenance, arm_of, read_outcomes
 from hpt_ros.evaluation.rollout import Episode
 from hpt_ros.evaluation.statistics import (
@@ -81,11 +82,18 @@ class Comparison:
         arms: A and B, their outcomes as they were read.
         seeds: environment to the scenes that all files have.
         rows: of each environment, each suite of several, and of all if there are several.
+        confidence: of the intervals.
     """
 
     arms: tuple[Arm, Arm]
     seeds: Mapping[str, tuple[int, ...]]
     rows: tuple[Row, ...]
+    confidence: float = CONFIDENCE
+
+    @property
+    def interval(self) -> str:
+        """Heading of the intervals, as ``95 % interval``."""
+        return f"{100 * self.confidence:g} % interval"
 
     def episodes(self, arm: int, environment: str | None = None) -> list[Episode]:
         """Return the compared episodes of an arm, of one environment or of all."""
@@ -143,12 +151,20 @@ def _require_one_arm(runs: Mapping[Path, Outcomes]) -> None:
         seen[about.checkpoint_sha256] = file
 
 
-def compare(a: Arm, b: Arm) -> Comparison:
+def compare(a: Arm, b: Arm, confidence: float = CONFIDENCE) -> Comparison:
     """Compare arm B with arm A, in each environment and over all.
 
+    Args:
+        a: one arm.
+        b: the other.
+        confidence: of all intervals, between 0 and 1.
+
     Raises:
-        HptError: an environment that only one of them has, scenes that differ, or none in common.
+        HptError: a confidence that none can be, an environment that only one of them has, scenes that differ, or none
+            in common.
     """
+    if not 0.0 < confidence < 1.0:
+        raise HptError(Code.OUT_OF_RANGE, "the confidence", confidence, expected="between 0 and 1, as 0.95")
     for one, other in ((a, b), (b, a)):
         if missing := sorted(one.runs.keys() - other.runs.keys()):
             raise HptError(
@@ -160,10 +176,10 @@ def compare(a: Arm, b: Arm) -> Comparison:
     for name in a.runs:
         seeds[name] = _common_seeds(a, b, name)
         tables[name] = tuple(np.array(arm_of(arm.runs[name], seeds[name])) for arm in (a, b))
-    rows = [_row_of_one(name, *tables[name]) for name in seeds]
+    rows = [_row_of_one(name, tables[name][0], tables[name][1], confidence) for name in seeds]
     for suite, names in _suites(list(seeds)).items():
-        rows.append(_row_of_several(suite, names, [tables[name] for name in names]))
-    return Comparison((a, b), seeds, tuple(rows))
+        rows.append(_row_of_several(suite, names, [tables[name] for name in names], confidence))
+    return Comparison((a, b), seeds, tuple(rows), confidence)
 
 
 def _suites(names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -205,11 +221,11 @@ def _scenes(outcomes: Outcomes) -> str:
     )
 
 
-def success_of(table: Floats) -> Interval:
+def success_of(table: Floats, confidence: float = CONFIDENCE) -> Interval:
     """Return the success of (training seeds, scenes): Wilson's interval of one seed, a bootstrap of several."""
     if len(table) == 1:
-        return success_interval(int(table.sum()), table.size)
-    return interval_of(float(table.mean()), draw_means([(table,)])[0])
+        return success_interval(int(table.sum()), table.size, confidence)
+    return interval_of(float(table.mean()), draw_means([(table,)])[0], confidence)
 
 
 def successes_of(arm: Arm) -> dict[str, Interval]:
@@ -228,17 +244,20 @@ def successes_of(arm: Arm) -> dict[str, Interval]:
     return found
 
 
-def _row_of_one(name: str, a: Floats, b: Floats) -> Row:
-    return Row(name, (name,), (success_of(a), success_of(b)), compare_arms(a, b))
+def _row_of_one(name: str, a: Floats, b: Floats, confidence: float) -> Row:
+    success = (success_of(a, confidence), success_of(b, confidence))
+    return Row(name, (name,), success, compare_arms(a, b, confidence=confidence))
 
 
-def _row_of_several(name: str, environments: tuple[str, ...], tables: Sequence[tuple[Floats, ...]]) -> Row:
+def _row_of_several(
+    name: str, environments: tuple[str, ...], tables: Sequence[tuple[Floats, ...]], confidence: float
+) -> Row:
     each = [compare_arms(*pair) for pair in tables]
     only_a, only_b = sum(item.only_a for item in each), sum(item.only_b for item in each)
     estimates = [np.mean([pair[arm].mean() for pair in tables]) for arm in (0, 1)]
     draws = draw_means(tables)
-    success = [interval_of(estimates[arm], draws[arm]) for arm in (0, 1)]
-    difference = interval_of(estimates[1] - estimates[0], draws[1] - draws[0])
+    success = [interval_of(estimates[arm], draws[arm], confidence) for arm in (0, 1)]
+    difference = interval_of(estimates[1] - estimates[0], draws[1] - draws[0], confidence)
     paired = PairedComparison(
         scenes=sum(item.scenes for item in each),
         both=sum(item.both for item in each),

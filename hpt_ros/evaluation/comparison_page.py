@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hpt_ros.evaluation import CONFIDENCE
 from hpt_ros.evaluation.arms import Arm, Comparison, success_of
 from hpt_ros.evaluation.outcomes import arm_of
 from hpt_ros.evaluation.rollout import Episode
@@ -55,6 +56,7 @@ def evaluation_page(arm: Arm, shown: Sequence[Shown] = ()) -> str:
         arms=[arm],
         rows=[{"name": name, "scenes": scenes, "success": [_interval(item)]} for name, scenes, item in rows],
         paired=False,
+        interval=f"{100 * CONFIDENCE:g} % interval",
         success=[("", chart)],
         episodes=episodes,
         scenes=[],
@@ -93,6 +95,7 @@ def comparison_page(comparison: Comparison, shown: Sequence[Shown] = ()) -> str:
         arms=list(comparison.arms),
         rows=rows,
         paired=True,
+        interval=comparison.interval,
         success=charts,
         episodes=[(name, comparison.episodes(index)) for index, name in enumerate(names)],
         scenes=_scenes(comparison),
@@ -117,6 +120,7 @@ def _page(
     arms: Sequence[Arm],
     rows: Sequence[Mapping[str, Any]],
     paired: bool,
+    interval: str,
     success: Sequence[tuple[str, str]],
     episodes: Sequence[tuple[str, Sequence[Episode]]],
     scenes: Sequence[Mapping[str, Any]],
@@ -129,6 +133,7 @@ def _page(
         names=[name for name, _ in episodes],
         rows=rows,
         paired=paired,
+        interval=interval,
         success=success,
         solved=_draw_solved(episodes),
         progress=[

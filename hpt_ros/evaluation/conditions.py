@@ -14,7 +14,7 @@ from hpt_ros.evaluation import INFERENCE_S
 from hpt_ros.evaluation.evaluate import Job
 from hpt_ros.evaluation.outcomes import LOCK_STEP, Provenance
 from hpt_ros.evaluation.rollout import RolloutConfig
-from hpt_ros.model.checkpoint import WEIGHTS, locate
+from hpt_ros.model.checkpoint_folder import WEIGHTS, locate
 from hpt_ros.model.weight_files import sha256_of
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import ENVIRONMENTS, make_environment, require_varies

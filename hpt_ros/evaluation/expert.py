@@ -28,6 +28,7 @@ from hpt_ros.evaluation.rollout import (
     motion_figures,
     send,
 )
+from hpt_ros.policies.factory import BASELINES
 from hpt_ros.runtime.pose import MeasuredPose
 from hpt_ros.sim.environment import Environment, HasExpert, Outcome, Selects
 
@@ -104,7 +105,7 @@ class ExpertRollout:
         if not isinstance(environment, HasExpert):
             raise HptError(
                 Code.UNSUPPORTED, f"the environment {environment.name!r}", problem="has no expert",
-                remedy="name a checkpoint, hold or random",
+                remedy=f"name a checkpoint, {' or '.join(BASELINES)}",
             )  # fmt: skip
         self.environment: Environment = environment
         self.robot = environment.embodiment

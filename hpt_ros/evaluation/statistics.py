@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.errors import Code, HptError
+from hpt_ros.evaluation import CONFIDENCE
 
-CONFIDENCE: Final = 0.95
 RESAMPLES: Final = (
     10_000  # of a bootstrap: the interval's ends then move by about 1 % of its width between seeds
 )
@@ -38,7 +38,8 @@ class PairedComparison:
         both, only_a, only_b, neither: scenes by who succeeded (with several training seeds: runs of a scene).
         difference: mean success of B less that of A, with a bootstrap interval over scenes (and training seeds).
         p_value: of the exact McNemar test, two-sided; of the scenes alone, whatever the training seeds.
-        e_value: evidence against "no difference" that stays valid however often it is looked at.
+        e_value: evidence against "no difference" that stays valid however often it is looked at; of the scenes alone
+            too.
     """
 
     scenes: int
@@ -119,13 +120,15 @@ def draw_means(tables: Sequence[tuple[NDArray[np.float64], ...]], seed: int = 0)
     return found
 
 
-def interval_of(estimate: float, draws: NDArray[np.float64]) -> Interval:
+def interval_of(estimate: float, draws: NDArray[np.float64], confidence: float = CONFIDENCE) -> Interval:
     """Return an estimate with the percentile interval of its bootstrap."""
-    low, high = np.quantile(draws, [(1.0 - CONFIDENCE) / 2.0, (1.0 + CONFIDENCE) / 2.0])
+    low, high = np.quantile(draws, [(1.0 - confidence) / 2.0, (1.0 + confidence) / 2.0])
     return Interval(float(estimate), float(low), float(high))
 
 
-def compare_arms(a: NDArray[np.float64], b: NDArray[np.float64], *, seed: int = 0) -> PairedComparison:
+def compare_arms(
+    a: NDArray[np.float64], b: NDArray[np.float64], *, seed: int = 0, confidence: float = CONFIDENCE
+) -> PairedComparison:
     """Compare arm B with arm A on the same scenes.
 
     Args:
@@ -133,6 +136,7 @@ def compare_arms(a: NDArray[np.float64], b: NDArray[np.float64], *, seed: int = 
             may differ. With one each, the scenes' table is McNemar's; with more, a scene is solved alone by an arm if
             more than half of that arm's runs solve it and at most half of the other's.
         seed: of the bootstrap.
+        confidence: of its interval.
 
     Raises:
         HptError: no scene, or different numbers of them.
@@ -150,7 +154,9 @@ def compare_arms(a: NDArray[np.float64], b: NDArray[np.float64], *, seed: int = 
         only_a=only_a,
         only_b=only_b,
         neither=int((~solved_a & ~solved_b).sum()),
-        difference=interval_of(float(b.mean() - a.mean()), np.diff(draw_means([(a, b)], seed), axis=0)[0]),
+        difference=interval_of(
+            float(b.mean() - a.mean()), np.diff(draw_means([(a, b)], seed), axis=0)[0], confidence
+        ),
         p_value=mcnemar_p(only_a, only_b),
         e_value=anytime_e_value(only_a, only_b),
     )

@@ -8,7 +8,8 @@ from hpt_ros.learning.augment import AugmentConfig
 from hpt_ros.learning.batch_source import BatchSource, open_batch_source
 from hpt_ros.learning.cache import FrameCache, open_cache, open_feature_cache
 from hpt_ros.learning.initial_weights import InitialWeights
-from hpt_ros.learning.recipe import PolicyRecipe, Recipe, RecipeError, load_recipe, read_recipe
+from hpt_ros.learning.policy_recipe import PolicyRecipe, RecipeError
+from hpt_ros.learning.recipe import Recipe, load_recipe, read_recipe
 from hpt_ros.learning.reporter import Reporter, Silent
 from hpt_ros.learning.resume_state import load_saved_recipe
 from hpt_ros.learning.samples import Batch, Split, Windows, gather, split_episodes

@@ -15,7 +15,8 @@ from hpt_ros.embodiment import Embodiment, require_match
 from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.mixture import Mixture
 from hpt_ros.learning.optimiser import block_scale
-from hpt_ros.learning.recipe import PolicyRecipe, Recipe
+from hpt_ros.learning.policy_recipe import PolicyRecipe
+from hpt_ros.learning.recipe import Recipe
 from hpt_ros.model import (
     MultiPolicy,
     MultiPolicyConfig,
@@ -27,7 +28,8 @@ from hpt_ros.model import (
     load_image_encoder,
     load_trunk,
 )
-from hpt_ros.model.checkpoint import EMBODIMENTS, Checkpoint, first_policy, locate, read_config
+from hpt_ros.model.checkpoint import Checkpoint, first_policy
+from hpt_ros.model.checkpoint_folder import EMBODIMENTS, locate, read_config
 from hpt_ros.model.config import with_current_keys
 from hpt_ros.model.encoder_config import LibraryEncoderConfig
 from hpt_ros.model.parts_of_checkpoint import PART as ENCODER

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hpt_ros.errors import Code
-from hpt_ros.learning.mixture import DatasetEntry, Mixture, MixtureConfig, MixtureError, open_mixture
+from hpt_ros.learning.mixture import Mixture, open_mixture
+from hpt_ros.learning.mixture_config import DatasetEntry, MixtureConfig, MixtureError
 
 
 def datasets_with_weights(

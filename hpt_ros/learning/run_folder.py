@@ -15,7 +15,7 @@ from typing import TextIO
 from hpt_ros.atomic import clear_leftovers
 from hpt_ros.dataset.layout import is_dataset
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model.checkpoint import CONFIG, locate, read_config
+from hpt_ros.model.checkpoint_folder import CONFIG, locate, read_config
 
 LOCK = ".lock"  # of who trains into it
 LEAST_FREE_BYTES = 64 * 1024 * 1024  # of the disk; no run is smaller with its state and two checkpoints

@@ -17,16 +17,11 @@ from hpt_ros.model.encoder_config import (
     ImageEncoderConfig,
     NoEncoderConfig,
     ResNet18Config,
-    SmallCnnConfig,
     TimmConfig,
     TransformersConfig,
 )
 from hpt_ros.model.head_config import (
-    ConvHeadConfig,
     DecoderHeadConfig,
-    DiffusionHeadConfig,
-    FlowHeadConfig,
-    GmmHeadConfig,
     HeadConfig,
     MlpHeadConfig,
 )
@@ -37,12 +32,8 @@ from hpt_ros.model.weights import LoadReport, export_trunk, load_image_encoder, 
 
 __all__ = [
     "Checkpoint",
-    "ConvHeadConfig",
     "DecoderHeadConfig",
-    "DiffusionHeadConfig",
     "EfficientNetConfig",
-    "FlowHeadConfig",
-    "GmmHeadConfig",
     "HeadConfig",
     "ImageEncoderConfig",
     "LoadReport",
@@ -55,7 +46,6 @@ __all__ = [
     "PolicyConfig",
     "ResNet18Config",
     "RobotFiles",
-    "SmallCnnConfig",
     "Statistics",
     "StemConfig",
     "TimmConfig",

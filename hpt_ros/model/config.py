@@ -23,6 +23,7 @@ from hpt_ros.model.encoder_config import (
 )
 from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, HeadConfig, MlpHeadConfig
 from hpt_ros.model.registry import require_name
+from hpt_ros.registry import Registry
 from hpt_ros.structured import field, read_dataclass, to_mapping, without_other_kinds
 
 MISSING = ("refuse", "drop")
@@ -33,19 +34,19 @@ SMALLEST_IMAGE_PX, SMALLEST_DEPTH_PX = 32, 8
 class PoolingKind:
     """A pooling that there is: the location of its class, and what it gives."""
 
-    location: str
+    location: str | type[Any]
     gives: str = FEATURE
 
 
 # To add a pooling: a file with a subclass of `hpt_ros.model.pooling.Pooling`, and its line.
-POOLINGS: dict[str, PoolingKind] = {
+POOLINGS: Registry[PoolingKind] = Registry("pooling", "hpt_ros.poolings", PoolingKind, {
     "mean": PoolingKind("hpt_ros.model.pooling:MeanPooling"),
     "max": PoolingKind("hpt_ros.model.pooling:MaxPooling"),
     "last": PoolingKind("hpt_ros.model.pooling:LastPooling"),
     "attentive": PoolingKind("hpt_ros.model.pooling:AttentivePooling"),
     "action_token": PoolingKind("hpt_ros.model.pooling:ActionTokenPooling", STEPS),
     "no-op": PoolingKind("hpt_ros.model.pooling:Pooling", TOKENS),
-}
+})  # fmt: skip
 
 # Keys of stored configurations of earlier versions -> today's.
 NEW_NAMES = {"drop_share": "drop_probability", "share": "shared"}
@@ -170,7 +171,7 @@ class PolicyConfig:
         "weights need false",
         default=False,
     )
-    pooling: str = field("how the trunk's tokens become features", default="mean", choices=tuple(POOLINGS))
+    pooling: str = field("how the trunk's tokens become features", default="mean", choices=POOLINGS)
     head: HeadConfig = field("the action head", default=MlpHeadConfig())
     horizon_masking: bool = field(
         "in training keep only the last h of T observations, h random in 1..T; then fewer than T may be passed in",
@@ -331,7 +332,7 @@ def _with_shapes(mapping: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a configuration of before `PolicyConfig.shapes`, which had a key for each size, as it is today."""
     if "shapes" in mapping:
         return mapping
-    sizes = {name: item.sizes for name, item in MODALITIES.own.items() if item.sizes}
+    sizes = {name: item.sizes for name, item in MODALITIES.of_project().items() if item.sizes}
     keys = {key for axes in sizes.values() for key in axes if isinstance(key, str)}
     shapes = {
         name: [mapping.get(key, 0) if isinstance(key, str) else key for key in axes]

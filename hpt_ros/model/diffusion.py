@@ -19,21 +19,55 @@ What is chosen, and why:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from hpt_ros.errors import Code
 from hpt_ros.extras import require_extra
 from hpt_ros.model.config import PolicyConfig
-from hpt_ros.model.head_config import DiffusionHeadConfig
+from hpt_ros.model.config_error import ConfigError
+from hpt_ros.model.head_config import HeadKind, NoiseHeadConfig, check_kernel, kernel_field
 from hpt_ros.model.noise import NoiseHead, hold_last
 from hpt_ros.model.positions import position_table
 from hpt_ros.model.registry import narrow
+from hpt_ros.structured import field
 
 GROUPS = 8  # of the group norms
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionHeadConfig(NoiseHeadConfig):
+    """Diffusion, with the figures of HPT's head: down dims 64 and 128, kernel 3, 100 training steps, DDIM."""
+
+    kind: ClassVar[str] = "diffusion"
+    kernel: int = kernel_field()
+    diffusion_widths: tuple[int, ...] = field(
+        "channels of the 1-D U-Net, one per level; multiples of 8", default=(64, 128), minimum=8
+    )
+    diffusion_train_steps: int = field("noise levels in training (DDPM)", default=100, minimum=2)
+    diffusion_steps: int = field(
+        "steps from noise to action (DDIM); divides diffusion_train_steps", default=10, minimum=1
+    )
+
+    def __post_init__(self) -> None:
+        NoiseHeadConfig.__post_init__(self)
+        check_kernel(self.kernel)
+        if not self.diffusion_widths or any(width % 8 for width in self.diffusion_widths):
+            raise ConfigError(
+                Code.OUT_OF_RANGE, f"the head's diffusion_widths {list(self.diffusion_widths)}",
+                problem="must be one or more multiples of 8 (its GroupNorm has 8 groups)",
+            )  # fmt: skip
+        if self.diffusion_train_steps % self.diffusion_steps:
+            raise ConfigError(
+                Code.INVALID, "the head's diffusion_steps", self.diffusion_steps,
+                expected=f"a divisor of its diffusion_train_steps {self.diffusion_train_steps}, so that the steps are "
+                "equally far apart",
+            )  # fmt: skip
 
 
 class DiffusionHead(NoiseHead):
@@ -197,3 +231,6 @@ def _coefficients(sampler: Any, level: int) -> tuple[float, float]:
         for noisy, clean in ((one, zero), (zero, one))
     )
     return of_noisy, of_clean
+
+
+HEAD = HeadKind("diffusion", DiffusionHead, DiffusionHeadConfig, loss="squared error of the denoised action")

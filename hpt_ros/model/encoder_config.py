@@ -17,7 +17,8 @@ from hpt_ros.structured import Tagged, field
 LANGUAGE_KINDS = ("t5", "sentence", "none")
 
 
-def _channels() -> Any:
+def channels_field() -> Any:
+    """Return the field of a small network's channels."""
     return field(
         "channels of each stride-2 block; the last is the width of a cell",
         default=(16, 32, 64, 64),
@@ -25,7 +26,8 @@ def _channels() -> Any:
     )
 
 
-def _check_channels(whose: str, channels: tuple[int, ...]) -> None:
+def check_channels(whose: str, channels: tuple[int, ...]) -> None:
+    """Raise ConfigError unless there are channels, multiples of 8."""
     if not channels or any(channel % 8 for channel in channels):
         raise ConfigError(
             Code.OUT_OF_RANGE, f"{whose} channels {list(channels)}",
@@ -89,17 +91,6 @@ class ResNet18Config(ImageEncoderConfig):
     """ResNet-18, as the published stems expect it."""
 
     kind: ClassVar[str] = "resnet18"
-
-
-@dataclass(frozen=True, slots=True)
-class SmallCnnConfig(ImageEncoderConfig):
-    """A light network that is trained with the policy."""
-
-    kind: ClassVar[str] = "small_cnn"
-    channels: tuple[int, ...] = _channels()
-
-    def __post_init__(self) -> None:
-        _check_channels("small_cnn's", self.channels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +177,10 @@ class EncoderKind:
         return self.config.kind
 
 
-# To add an image encoder: a file with its network and dataclass, and its line.
+# To add an image encoder: a file with its network, its dataclass and its `EncoderKind`, and its line.
 IMAGE_ENCODERS: Registry[EncoderKind] = Registry("image encoder", "hpt_ros.image_encoders", EncoderKind, {
     "resnet18": EncoderKind(ResNet18Config, "hpt_ros.model.encoders:RESNET18"),
-    "small_cnn": EncoderKind(SmallCnnConfig, "hpt_ros.model.encoders:SMALL_CNN"),
+    "small_cnn": "hpt_ros.model.small_cnn:ENCODER",
     "efficientnet_lite0": EncoderKind(EfficientNetConfig, "hpt_ros.model.encoders:EFFICIENTNET"),
     "timm": EncoderKind(TimmConfig, "hpt_ros.model.encoders:LIBRARY"),
     "transformers": EncoderKind(TransformersConfig, "hpt_ros.model.encoders:LIBRARY"),
@@ -201,13 +192,13 @@ IMAGE_ENCODERS: Registry[EncoderKind] = Registry("image encoder", "hpt_ros.image
 class DepthEncoderConfig:
     """A small convolutional network over depth and over where there was any."""
 
-    channels: tuple[int, ...] = _channels()
+    channels: tuple[int, ...] = channels_field()
     far_m: float = field(
         "distance that is mapped to 1; what lies further counts as this far", default=4.0, above=0.0, unit="m"
     )
 
     def __post_init__(self) -> None:
-        _check_channels("the depth encoder's", self.channels)
+        check_channels("the depth encoder's", self.channels)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,8 @@
 """Image encoders: uint8 frames to cells of features.
 
 `ResNet18` follows He et al., "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), table 1, with the
-state-dict names of torchvision, so that a public ImageNet file fits. `SmallCnn` is ours: small enough to train from
-scratch on a CPU. EfficientNet-Lite0 is in `hpt_ros.model.efficientnet`, networks of timm and transformers are in
-`hpt_ros.model.pretrained`.
+state-dict names of torchvision, so that a public ImageNet file fits. The other networks have files of their own, which
+the registry names (`hpt_ros.model.encoder_config.IMAGE_ENCODERS`).
 
 Frames come as (N, H, W, 3), which is what convolutions take fastest on a CPU; the weights are kept in the same
 channels-last order (in memory only; names and shapes are the usual).
@@ -13,16 +12,14 @@ channels-last order (in memory only; names and shapes are the usual).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
-from hpt_ros.modalities import DEPTH
 from hpt_ros.model.config import PolicyConfig
 from hpt_ros.model.efficientnet import EfficientNetLite0, efficientnet_shape
 from hpt_ros.model.encoder_config import (
@@ -30,7 +27,6 @@ from hpt_ros.model.encoder_config import (
     EfficientNetConfig,
     LibraryEncoderConfig,
     NoEncoderConfig,
-    SmallCnnConfig,
 )
 from hpt_ros.model.pretrained import library_encoder, require_architecture
 from hpt_ros.model.registry import narrow
@@ -40,8 +36,6 @@ from hpt_ros.registry import load_location
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 RESNET_SIDE_PX = 224
-GROUP_CHANNELS = 8
-MM_PER_M = 1000.0
 
 
 class BasicBlock(nn.Module):
@@ -110,78 +104,6 @@ class ResNet18(nn.Module):
         return grid.flatten(2).transpose(1, 2)
 
 
-class SmallCnn(nn.Module):
-    """A light trainable network: one stride-2 block (3x3 convolution, GroupNorm, SiLU) per entry of `channels`.
-
-    GroupNorm, not BatchNorm, so that a frame's features depend neither on the batch nor on the mode. Two constant
-    channels with each pixel's row and column in [-1, 1] enter with the frame's own (Liu et al., CoordConv, arXiv
-    1807.03247): position within a frame is what a manipulation policy needs most from it.
-    """
-
-    coordinates: Tensor
-
-    def __init__(self, height: int, width: int, channels: Sequence[int], planes: int = 3) -> None:
-        """Build it for frames of `planes` channels and the given size in pixels."""
-        super().__init__()
-        self.blocks = nn.Sequential(
-            *(
-                nn.Sequential(
-                    nn.Conv2d(before, after, 3, 2, 1, bias=False),
-                    nn.GroupNorm(after // GROUP_CHANNELS, after),
-                    nn.SiLU(),
-                )
-                for before, after in pairwise((planes + 2, *channels))
-            )
-        )
-        convert_conv2d_weight_memory_format(self.blocks, torch.channels_last)
-        self.cells, self.cell_width = small_cnn_shape(height, width, channels)
-        row, column = torch.linspace(-1.0, 1.0, height), torch.linspace(-1.0, 1.0, width)
-        grid = torch.stack(torch.meshgrid(row, column, indexing="ij"))[None]
-        self.register_buffer("coordinates", grid, persistent=False)
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Return cells (N, cells, channels), row by row from the top left, of frames (N, H, W, 3) uint8."""
-        return self.cells_of(self.preprocess(frames))
-
-    def preprocess(self, frames: Tensor) -> Tensor:
-        """Scale to [-1, 1]: (N, H, W, 3) uint8 to (N, 3, H, W)."""
-        return frames.permute(0, 3, 1, 2).to(self.coordinates.dtype) / 127.5 - 1.0
-
-    def cells_of(self, x: Tensor) -> Tensor:
-        """Return cells (N, cells, channels) of float planes (N, planes, H, W)."""
-        x = torch.cat((x, self.coordinates.expand(x.shape[0], -1, -1, -1)), dim=1)
-        grid: Tensor = self.blocks(x)
-        return grid.flatten(2).transpose(1, 2)
-
-
-class DepthEncoder(nn.Module):
-    """The encoder of all depth cameras, one set of weights, always trained: nothing public fits its two channels.
-
-    The first channel is the distance over `far_m`, at most 1; the second is 1 where something was measured and 0
-    where nothing was. So no measurement differs from a short distance. Its state-dict names are `net.` and then
-    SmallCnn's.
-    """
-
-    def __init__(self, config: PolicyConfig) -> None:
-        super().__init__()
-        self.far_mm = config.depth_encoder.far_m * MM_PER_M
-        self.net = SmallCnn(*config.image_size(DEPTH), config.depth_encoder.channels, planes=2)
-
-    def forward(self, depth: Tensor) -> Tensor:
-        """Return cells (B, T, V, cells, cell_width) of depth (B, T, V, H, W) uint16 in mm, 0 where not measured."""
-        cells = self.cells_of(self.preprocess(depth.flatten(0, 2)))
-        return cells.reshape(*depth.shape[:3], *cells.shape[1:])
-
-    def preprocess(self, depth: Tensor) -> Tensor:
-        """Return the two channels (N, 2, H, W) of depth (N, H, W) uint16 in mm."""
-        frames = depth.to(self.net.coordinates.dtype)
-        return torch.stack(((frames / self.far_mm).clamp(max=1.0), (frames > 0).to(frames.dtype)), dim=1)
-
-    def cells_of(self, x: Tensor) -> Tensor:
-        """Return cells (N, cells, cell_width) of the two channels (N, 2, H, W)."""
-        return self.net.cells_of(x)
-
-
 class ImageEncoder(nn.Module):
     """The encoders of all views: one shared set of weights, or really one set per view.
 
@@ -228,15 +150,6 @@ class Network:
     shape: Callable[[PolicyConfig], tuple[int, int]]
 
 
-def _small_cnn_shape(config: PolicyConfig) -> tuple[int, int]:
-    encoder = narrow(config.image_encoder, SmallCnnConfig)
-    return small_cnn_shape(*config.image_size(), encoder.channels)
-
-
-def _small_cnn(config: PolicyConfig) -> nn.Module:
-    return SmallCnn(*config.image_size(), narrow(config.image_encoder, SmallCnnConfig).channels)
-
-
 def _efficientnet_shape(config: PolicyConfig) -> tuple[int, int]:
     return efficientnet_shape(*config.image_size(), narrow(config.image_encoder, EfficientNetConfig).stage)
 
@@ -247,7 +160,6 @@ def _library_shape(config: PolicyConfig) -> tuple[int, int]:
 
 
 RESNET18 = Network(lambda _: ResNet18(), lambda _: (ResNet18.cells, ResNet18.cell_width))
-SMALL_CNN = Network(_small_cnn, _small_cnn_shape)
 EFFICIENTNET = Network(
     lambda config: EfficientNetLite0(narrow(config.image_encoder, EfficientNetConfig).stage),
     _efficientnet_shape,
@@ -269,15 +181,3 @@ def feature_shape(config: PolicyConfig) -> tuple[int, int]:
     if isinstance(encoder, NoEncoderConfig):
         return encoder.cells, encoder.cell_width
     return network_of(config).shape(config)
-
-
-def depth_feature_shape(config: PolicyConfig) -> tuple[int, int]:
-    """Return (cells, cell_width) of one depth picture of one camera as the depth stem reads it."""
-    return small_cnn_shape(*config.image_size(DEPTH), config.depth_encoder.channels)
-
-
-def small_cnn_shape(height: int, width: int, channels: Sequence[int]) -> tuple[int, int]:
-    """Return (cells, cell_width) that a `SmallCnn` makes of a frame of this size in pixels."""
-    for _ in channels:
-        height, width = (height + 1) // 2, (width + 1) // 2
-    return height * width, channels[-1]

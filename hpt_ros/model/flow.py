@@ -8,19 +8,44 @@ x_0 ~ N(0, 1) and the action x_1; the network learns the velocity x_1 - x_0, and
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
+from hpt_ros.errors import Code
 from hpt_ros.model.config import PolicyConfig
-from hpt_ros.model.head_config import FlowHeadConfig
+from hpt_ros.model.config_error import ConfigError
+from hpt_ros.model.head_config import HeadKind, NoiseHeadConfig, heads_field
 from hpt_ros.model.noise import NoiseHead, hold_last
 from hpt_ros.model.positions import position_table
 from hpt_ros.model.registry import narrow
 from hpt_ros.model.trunk import Block
+from hpt_ros.structured import field
 
 TIME_SCALE = (
     1000.0  # t in [0, 1] is spread over as many positions of the sinusoidal table as diffusion has steps
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FlowHeadConfig(NoiseHeadConfig):
+    """Flow matching."""
+
+    kind: ClassVar[str] = "flow"
+    heads: int = heads_field()
+    flow_width: int = field("width of the velocity network", default=128, minimum=2)
+    flow_depth: int = field("transformer blocks of the velocity network", default=3, minimum=1)
+    flow_steps: int = field("Euler steps from noise to action", default=10, minimum=1)
+
+    def __post_init__(self) -> None:
+        NoiseHeadConfig.__post_init__(self)
+        if self.flow_width % self.heads or self.flow_width % 2:
+            raise ConfigError(
+                Code.UNSUPPORTED, f"a velocity network of width {self.flow_width} and {self.heads} heads",
+                problem="cannot be built", remedy="choose an even head.flow_width that head.heads divides",
+            )  # fmt: skip
 
 
 class FlowHead(NoiseHead):
@@ -81,3 +106,6 @@ class FlowHead(NoiseHead):
         x = torch.lerp(start, end, t[:, None, None])
         velocity = self.velocity(x, t, self.embed(features)).to(torch.float32)
         return (velocity - (end - start)).square()[is_real].mean()
+
+
+HEAD = HeadKind("flow matching", FlowHead, FlowHeadConfig, loss="squared error of the velocity")

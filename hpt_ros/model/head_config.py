@@ -38,23 +38,28 @@ class HeadConfig(Tagged):
         return HEADS[name].config
 
 
-def _widths() -> Any:
+def widths_field() -> Any:
+    """Return the field of hidden widths."""
     return field("hidden widths", default=(256, 128), minimum=1)
 
 
-def _tanh() -> Any:
+def tanh_field() -> Any:
+    """Return the field that bounds actions."""
     return field("bound the normalised action to [-1, 1]", default=True)
 
 
-def _dropout(what: str) -> Any:
+def dropout_field(what: str) -> Any:
+    """Return the field of dropout in training; `what` says where."""
     return field(f"dropout in training ({what})", default=0.1, minimum=0.0)
 
 
-def _heads() -> Any:
+def heads_field() -> Any:
+    """Return the field of attention heads."""
     return field("attention heads", default=8, minimum=1)
 
 
-def _kernel() -> Any:
+def kernel_field() -> Any:
+    """Return the field of a convolution's width."""
     return field("steps that a convolution sees; odd", default=3, minimum=1)
 
 
@@ -72,27 +77,13 @@ class MlpHeadConfig(HeadConfig):
     """The MLP of the published code."""
 
     kind: ClassVar[str] = "mlp"
-    widths: tuple[int, ...] = _widths()
-    tanh: bool = _tanh()
-    dropout: float = _dropout("after the second layer")
+    widths: tuple[int, ...] = widths_field()
+    tanh: bool = tanh_field()
+    dropout: float = dropout_field("after the second layer")
 
     def __post_init__(self) -> None:
-        _check_widths("MLP", self.widths)
-        _check_dropout(self.dropout)
-
-
-@dataclass(frozen=True, slots=True)
-class ConvHeadConfig(HeadConfig):
-    """Convolutions along the action tokens."""
-
-    kind: ClassVar[str] = "conv"
-    widths: tuple[int, ...] = _widths()
-    tanh: bool = _tanh()
-    kernel: int = _kernel()
-
-    def __post_init__(self) -> None:
-        _check_widths("convolution", self.widths)
-        _check_kernel(self.kernel)
+        check_widths("MLP", self.widths)
+        check_dropout(self.dropout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +92,9 @@ class DecoderHeadConfig(HeadConfig):
 
     kind: ClassVar[str] = "decoder"
     hidden_width: int = field("hidden width of the MLP over the trunk's tokens", default=512, minimum=1)
-    heads: int = _heads()
+    heads: int = heads_field()
     head_width: int = field("width of a cross-attention head", default=64, minimum=1)
-    dropout: float = _dropout("attention")
+    dropout: float = dropout_field("attention")
     projection: bool = field(
         "project each step from the trunk's width to the action's; false is the released layout, which has no such "
         "layer and so needs an action as wide as the trunk",
@@ -111,22 +102,7 @@ class DecoderHeadConfig(HeadConfig):
     )
 
     def __post_init__(self) -> None:
-        _check_dropout(self.dropout)
-
-
-@dataclass(frozen=True, slots=True)
-class GmmHeadConfig(HeadConfig):
-    """A mixture of Gaussians over chunks."""
-
-    kind: ClassVar[str] = "gmm"
-    widths: tuple[int, ...] = _widths()
-    dropout: float = _dropout("after the second layer")
-    modes: int = field("Gaussians in the mixture", default=5, minimum=1)
-    min_std: float = field("least standard deviation of a normalised action", default=1e-4, above=0.0)
-
-    def __post_init__(self) -> None:
-        _check_widths("Gaussian mixture", self.widths)
-        _check_dropout(self.dropout)
+        check_dropout(self.dropout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,55 +114,6 @@ class NoiseHeadConfig(HeadConfig):
     def __post_init__(self) -> None:
         if self.flow_noise not in FLOW_NOISES:
             raise ConfigError(Code.UNKNOWN, "the head's flow_noise", self.flow_noise, known=FLOW_NOISES)
-
-
-@dataclass(frozen=True, slots=True)
-class FlowHeadConfig(NoiseHeadConfig):
-    """Flow matching."""
-
-    kind: ClassVar[str] = "flow"
-    heads: int = _heads()
-    flow_width: int = field("width of the velocity network", default=128, minimum=2)
-    flow_depth: int = field("transformer blocks of the velocity network", default=3, minimum=1)
-    flow_steps: int = field("Euler steps from noise to action", default=10, minimum=1)
-
-    def __post_init__(self) -> None:
-        NoiseHeadConfig.__post_init__(self)
-        if self.flow_width % self.heads or self.flow_width % 2:
-            raise ConfigError(
-                Code.UNSUPPORTED, f"a velocity network of width {self.flow_width} and {self.heads} heads",
-                problem="cannot be built", remedy="choose an even head.flow_width that head.heads divides",
-            )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class DiffusionHeadConfig(NoiseHeadConfig):
-    """Diffusion, with the figures of HPT's head: down dims 64 and 128, kernel 3, 100 training steps, DDIM."""
-
-    kind: ClassVar[str] = "diffusion"
-    kernel: int = _kernel()
-    diffusion_widths: tuple[int, ...] = field(
-        "channels of the 1-D U-Net, one per level; multiples of 8", default=(64, 128), minimum=8
-    )
-    diffusion_train_steps: int = field("noise levels in training (DDPM)", default=100, minimum=2)
-    diffusion_steps: int = field(
-        "steps from noise to action (DDIM); divides diffusion_train_steps", default=10, minimum=1
-    )
-
-    def __post_init__(self) -> None:
-        NoiseHeadConfig.__post_init__(self)
-        _check_kernel(self.kernel)
-        if not self.diffusion_widths or any(width % 8 for width in self.diffusion_widths):
-            raise ConfigError(
-                Code.OUT_OF_RANGE, f"the head's diffusion_widths {list(self.diffusion_widths)}",
-                problem="must be one or more multiples of 8 (its GroupNorm has 8 groups)",
-            )  # fmt: skip
-        if self.diffusion_train_steps % self.diffusion_steps:
-            raise ConfigError(
-                Code.INVALID, "the head's diffusion_steps", self.diffusion_steps,
-                expected=f"a divisor of its diffusion_train_steps {self.diffusion_train_steps}, so that the steps are "
-                "equally far apart",
-            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,26 +140,19 @@ class HeadKind:
         return self.config.kind
 
 
-# To add a head: a file with a subclass of `hpt_ros.model.heads.Head` and its dataclass, and its line.
+# To add a head: a file with a subclass of `hpt_ros.model.heads.Head`, its dataclass and its `HeadKind`, and its line.
 HEADS: Registry[HeadKind] = Registry("head", "hpt_ros.heads", HeadKind, {
     "mlp": HeadKind("MLP", "hpt_ros.model.heads:MlpHead", MlpHeadConfig),
-    "conv": HeadKind("convolution", "hpt_ros.model.heads:ConvHead", ConvHeadConfig, (STEPS,)),
+    "conv": "hpt_ros.model.conv_head:HEAD",
     "decoder": HeadKind("decoder", "hpt_ros.model.heads:DecoderHead", DecoderHeadConfig, (STEPS, TOKENS)),
-    "gmm": HeadKind(
-        "Gaussian mixture", "hpt_ros.model.heads:MixtureHead", GmmHeadConfig,
-        loss="negative log-likelihood per number",
-    ),
-    "diffusion": HeadKind(
-        "diffusion", "hpt_ros.model.diffusion:DiffusionHead", DiffusionHeadConfig,
-        loss="squared error of the denoised action",
-    ),
-    "flow": HeadKind(
-        "flow matching", "hpt_ros.model.flow:FlowHead", FlowHeadConfig, loss="squared error of the velocity"
-    ),
+    "gmm": "hpt_ros.model.mixture_head:HEAD",
+    "diffusion": "hpt_ros.model.diffusion:HEAD",
+    "flow": "hpt_ros.model.flow:HEAD",
 })  # fmt: skip
 
 
-def _check_widths(title: str, widths: tuple[int, ...]) -> None:
+def check_widths(title: str, widths: tuple[int, ...]) -> None:
+    """Raise ConfigError where there is no hidden width."""
     if not widths:
         raise ConfigError(
             Code.MISSING, f"the {title} head", problem="has no hidden width",
@@ -240,12 +160,14 @@ def _check_widths(title: str, widths: tuple[int, ...]) -> None:
         )  # fmt: skip
 
 
-def _check_dropout(dropout: float) -> None:
+def check_dropout(dropout: float) -> None:
+    """Raise ConfigError unless dropout is 0 to below 1."""
     if not 0.0 <= dropout < 1.0:
         raise ConfigError(Code.OUT_OF_RANGE, "the head's dropout", dropout, expected="0 to below 1")
 
 
-def _check_kernel(kernel: int) -> None:
+def check_kernel(kernel: int) -> None:
+    """Raise ConfigError for an even kernel."""
     if kernel % 2 == 0:
         raise ConfigError(
             Code.INVALID, "the head's kernel", kernel,

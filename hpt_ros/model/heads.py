@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from hpt_ros.model.attention import CrossAttention
 from hpt_ros.model.config import PolicyConfig
-from hpt_ros.model.head_config import HEADS, ConvHeadConfig, DecoderHeadConfig, GmmHeadConfig, MlpHeadConfig
+from hpt_ros.model.head_config import HEADS, DecoderHeadConfig, MlpHeadConfig
 from hpt_ros.model.init import TOKEN_STD, start_cross_attention_, start_mlp_
 from hpt_ros.model.registry import narrow
 from hpt_ros.registry import load_location
@@ -42,11 +42,11 @@ class Head(nn.Module, ABC):
         return losses[is_real].mean()
 
 
-def hidden_layers(head: MlpHeadConfig | GmmHeadConfig, width: int) -> list[nn.Module]:
+def hidden_layers(width: int, widths: Sequence[int], dropout: float) -> list[nn.Module]:
     """Layers of the published MLP head, but for its last: Linear, SiLU, then Linear, Dropout, LayerNorm, SiLU."""
-    layers: list[nn.Module] = [nn.Linear(width, head.widths[0]), nn.SiLU()]
-    for before, after in pairwise(head.widths):
-        layers += [nn.Linear(before, after), nn.Dropout(head.dropout), nn.LayerNorm(after), nn.SiLU()]
+    layers: list[nn.Module] = [nn.Linear(width, widths[0]), nn.SiLU()]
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.Dropout(dropout), nn.LayerNorm(after), nn.SiLU()]
     return layers
 
 
@@ -59,9 +59,9 @@ class MlpHead(Head):
 
     def __init__(self, config: PolicyConfig) -> None:
         super().__init__()
-        head, steps = narrow(config.head, MlpHeadConfig), _steps_per_feature(config)
+        head, steps = narrow(config.head, MlpHeadConfig), steps_per_feature(config)
         self.chunk = (config.action_horizon, config.action_dim)
-        layers = hidden_layers(head, config.trunk.width)
+        layers = hidden_layers(config.trunk.width, head.widths, head.dropout)
         layers.append(nn.Linear(head.widths[-1], config.action_dim * steps))
         if head.tanh:
             layers.append(nn.Tanh())
@@ -71,30 +71,6 @@ class MlpHead(Head):
         """Return normalised actions (B, horizon, Da) of features (B, d), or (B, horizon, d) of action tokens."""
         out: Tensor = self.net(features)
         return out.reshape(features.shape[0], *self.chunk)
-
-
-class ConvHead(Head):
-    """Convolutions along the action tokens, so that neighbouring steps shape each other.
-
-    The released head hands tokens (B, horizon, d) to layers that want channels before steps, and cannot run; there
-    are no published weights, and this layout is ours.
-    """
-
-    def __init__(self, config: PolicyConfig) -> None:
-        super().__init__()
-        head = narrow(config.head, ConvHeadConfig)
-        layers: list[nn.Module] = []
-        for before, after in pairwise((config.trunk.width, *head.widths)):
-            layers += [nn.Conv1d(before, after, head.kernel, padding=head.kernel // 2), nn.SiLU()]
-        layers.append(nn.Conv1d(head.widths[-1], config.action_dim, head.kernel, padding=head.kernel // 2))
-        if head.tanh:
-            layers.append(nn.Tanh())
-        self.net = nn.Sequential(*layers)
-
-    def forward(self, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return normalised actions (B, horizon, Da) of action tokens (B, horizon, d)."""
-        out: Tensor = self.net(features.transpose(1, 2))  # Conv1d wants (B, channels, steps)
-        return out.transpose(1, 2)
 
 
 class DecoderHead(Head):
@@ -123,54 +99,12 @@ class DecoderHead(Head):
         return steps if self.out_proj is None else self.out_proj(steps)
 
 
-class MixtureHead(Head):
-    """Mixture of Gaussians over whole chunks: each mode is one way to act, with a mean and a spread per number.
-
-    Five modes, tanh on the means and a least standard deviation of 1e-4 are HPT's. The mixture is over chunks, not
-    over single steps, so that the most probable mode is one coherent motion.
-    """
-
-    def __init__(self, config: PolicyConfig) -> None:
-        super().__init__()
-        head, steps = narrow(config.head, GmmHeadConfig), _steps_per_feature(config)
-        self.modes, self.min_std = head.modes, head.min_std
-        self.chunk = (config.action_horizon, config.action_dim)
-        self.net = nn.Sequential(*hidden_layers(head, config.trunk.width))
-        self.logits = nn.Linear(head.widths[-1], head.modes)
-        self.mean = nn.Linear(head.widths[-1], steps * head.modes * config.action_dim)
-        self.std = nn.Linear(head.widths[-1], steps * head.modes * config.action_dim)
-
-    def forward(self, features: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Return the mean (B, horizon, Da) of the most probable mode."""
-        logits, mean, _ = self.mixture(features)
-        return mean[torch.arange(mean.shape[0], device=mean.device), logits.argmax(dim=1)]
-
-    def mixture(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return float32 logits (B, M) of the modes, and mean and standard deviation (B, M, horizon, Da) of each."""
-        hidden: Tensor = self.net(features)
-        logits = self.logits(hidden if hidden.ndim == 2 else hidden.mean(dim=1)).to(torch.float32)
-        horizon, dim = self.chunk
-        shape = (features.shape[0], horizon, self.modes, dim)
-        mean = torch.tanh(self.mean(hidden).to(torch.float32)).reshape(shape).transpose(1, 2)
-        raw = self.std(hidden).to(torch.float32).reshape(shape).transpose(1, 2)
-        return logits, mean, functional.softplus(raw) + self.min_std
-
-    def loss(self, features: Tensor, target: Tensor, is_real: Tensor) -> Tensor:
-        """Return the negative log-likelihood of the real steps, divided by how many numbers they are."""
-        logits, mean, std = self.mixture(features)
-        real = is_real[:, None, :, None]
-        wanted = torch.where(real, target[:, None], mean.detach())  # no overflow from nonsense in padding
-        log_density = -0.5 * ((wanted - mean) / std).square() - std.log() - 0.5 * math.log(2.0 * math.pi)
-        per_mode = (log_density * real).sum(dim=(2, 3))  # (B, M)
-        likelihood = torch.logsumexp(functional.log_softmax(logits, dim=1) + per_mode, dim=1)
-        return -likelihood.sum() / (is_real.sum() * target.shape[-1])
-
-
 def build_head(config: PolicyConfig) -> Head:
     """Build the head that the configuration names."""
     head: Head = load_location(HEADS[config.head.kind].location)(config)
     return head
 
 
-def _steps_per_feature(config: PolicyConfig) -> int:
+def steps_per_feature(config: PolicyConfig) -> int:
+    """Return how many steps a head makes of one feature."""
     return 1 if config.pooling == "action_token" else config.action_horizon

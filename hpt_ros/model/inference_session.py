@@ -33,7 +33,7 @@ class InferenceSession:
 
         Args:
             policy: in evaluation mode, with statistics, on the device that it is to run on.
-            backend: a name of `hpt_ros.model.backends.BACKENDS`.
+            backend: a name of `hpt_ros.backends.BACKENDS`.
             precision: "float32", "bfloat16" or "int8", where the backend has it.
             threads: of the CPU; 0 leaves torch's number.
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from hpt_ros.errors import Code
 from hpt_ros.modalities import IMAGE, LANGUAGE, MODALITIES
 from hpt_ros.model.config import PolicyConfig
-from hpt_ros.model.encoders import DepthEncoder, ImageEncoder, depth_feature_shape, feature_shape
+from hpt_ros.model.depth_encoder import DepthEncoder, depth_feature_shape
+from hpt_ros.model.encoders import ImageEncoder, feature_shape
 from hpt_ros.model.inputs import Input, InputError, Inputs
 from hpt_ros.model.modality import Entries, Parts
 from hpt_ros.model.positions import position_table
@@ -261,5 +262,5 @@ def build_modalities(config: PolicyConfig) -> dict[str, Entries]:
 
 def known_inputs(modalities: Mapping[str, Entries]) -> tuple[str, ...]:
     """Return the names of the inputs of every modality of this project, and of those that a policy reads."""
-    kinds = (*MODALITIES.own.values(), *(entries.modality for entries in modalities.values()))
+    kinds = (*MODALITIES.of_project().values(), *(entries.modality for entries in modalities.values()))
     return tuple(dict.fromkeys(name for kind in kinds for name in reversed(kind.names)))

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hpt_ros.errors import Code
-from hpt_ros.model.checkpoint import CONFIG, EMBODIMENTS, WEIGHTS, first_policy, locate, read_config
+from hpt_ros.model.checkpoint import first_policy
+from hpt_ros.model.checkpoint_folder import CONFIG, EMBODIMENTS, WEIGHTS, locate, read_config
 from hpt_ros.model.encoders import ImageEncoder
 from hpt_ros.model.multi import TOKENS, find_part
 from hpt_ros.model.policy import Policy

@@ -165,8 +165,7 @@ class Policy(nn.Module):
     ) -> Tensor:
         """Return the head's loss on normalised actions, over the steps that are no padding.
 
-        That is smooth L1 (beta 0.05) for mlp, conv and decoder, the negative log-likelihood per number for gmm, and
-        the squared error of the velocity for flow, of the denoised action for diffusion.
+        What it is of each head, `hpt_ros.model.head_config.HEADS` says.
 
         Args:
             inputs: as for the class.

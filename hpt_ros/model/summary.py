@@ -12,13 +12,14 @@ import torch
 from hpt_ros.modalities import IMAGE, LANGUAGE, MODALITIES, STATE
 from hpt_ros.model.checkpoint import Checkpoint, MultiCheckpoint
 from hpt_ros.model.config import POOLINGS, TRUNK_SIZES, PolicyConfig, StemConfig, TrunkConfig
-from hpt_ros.model.encoder_config import LibraryEncoderConfig, SmallCnnConfig
+from hpt_ros.model.encoder_config import LibraryEncoderConfig
 from hpt_ros.model.head_config import FEATURE, HEADS, STEPS, TOKENS, DecoderHeadConfig
 from hpt_ros.model.inputs import Input
 from hpt_ros.model.memory_estimate import MEBIBYTE, MemoryEstimate, estimate_config_memory, estimate_memory
 from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.modality import Entries
 from hpt_ros.model.policy import Policy
+from hpt_ros.model.small_cnn import SmallCnnConfig
 from hpt_ros.model.trunk import Trunk
 from hpt_ros.model.weights import LoadReport
 from hpt_ros.structured import dump_yaml
@@ -270,7 +271,7 @@ def example_configs() -> dict[str, PolicyConfig]:
             action_dim=7,
             action_horizon=16,
             observation_horizon=2,
-            shapes={name: item.example for name, item in MODALITIES.own.items() if item.example},
+            shapes={name: item.example for name, item in MODALITIES.of_project().items() if item.example},
             tasks=("pour", "wipe"),
             stems=tuple(
                 StemConfig(modality, tokens=8 if modality == LANGUAGE else 16) for modality in MODALITIES.own

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from hpt_ros.errors import Code
-from hpt_ros.model.checkpoint import Checkpoint, CheckpointError
+from hpt_ros.model.checkpoint import Checkpoint
+from hpt_ros.model.checkpoint_folder import CheckpointError
 from hpt_ros.model.normaliser import LimitsNormaliser, NormaliserError, Statistics
 from hpt_ros.model.policy import Policy
 

@@ -8,6 +8,7 @@ Pickled files are read with ``weights_only=True``, so that they cannot run code.
 from __future__ import annotations
 
 import hashlib
+import pickle
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -93,12 +94,11 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
             else torch.load(file, map_location="cpu", weights_only=True)
         )
     except Exception as error:  # each damaged format raises its own kind; all mean the same to the user
-        # before this, torch explains `weights_only`
-        said = re.search(r"WeightsUnpickler error: (.*)", str(error))
-        cause = (said[1] or "no tensors are in it") if said else error
+        # Torch raises its own, which explains `weights_only`, in place of the one that says what is wrong.
+        refused = isinstance(error, pickle.UnpicklingError) and error.__context__
         raise WeightsError(
             Code.DAMAGED, f"the weight file {str(file)!r} ({file.stat().st_size} bytes)",
-            problem="cannot be read", cause=cause_text(cause, 160),
+            problem="cannot be read", cause=cause_text(refused or error, 160),
             remedy="it is damaged, cut short or no weight file, so fetch it again",
         ) from error  # fmt: skip
     if not isinstance(data, Mapping) or not all(isinstance(value, Tensor) for value in data.values()):

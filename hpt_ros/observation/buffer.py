@@ -34,7 +34,7 @@ from hpt_ros.observation.decode import StreamDecoder, decode
 from hpt_ros.observation.feed import Feed, check_sample
 from hpt_ros.observation.stamps import measured_ns
 from hpt_ros.observation.tick import Tick
-from hpt_ros.observation.track import Sample, TickGrid, Value, nanoseconds, seconds
+from hpt_ros.observation.track import Restart, Sample, TickGrid, Value, last_refused, nanoseconds, seconds
 from hpt_ros.observation.video import is_video
 
 # Arrival time that a tick waits for samples stamped at or before it: a joint state of 100 Hz and one hop over DDS.
@@ -79,7 +79,7 @@ class ObservationBuffer:
         self._ready: deque[Tick] = deque(
             maxlen=math.ceil(seconds(self._leap_ns) * self.embodiment.tick_hz) + 8
         )
-        self._restart = ""
+        self._restart: Refusal | None = None
         self._streams = [
             (modality, self.embodiment.streams_of(modality.name)) for modality in self.embodiment.modalities
         ]
@@ -87,7 +87,7 @@ class ObservationBuffer:
         self._feeds: dict[str, Feed] = {}
         self._clear()
 
-    def push(self, stream_name: str, stamp_ns: int, arrival_ns: int, value: Value) -> str:
+    def push(self, stream_name: str, stamp_ns: int, arrival_ns: int, value: Value) -> Refusal | None:
         """Add a sample.
 
         Args:
@@ -100,7 +100,7 @@ class ObservationBuffer:
                 that no tick uses are never decoded.
 
         Returns:
-            Why the buffer was emptied first, because a clock jumped; empty if none did.
+            Why the buffer was emptied first, because a clock jumped, of `Restart`; None if none did.
 
         Raises:
             HptError: no such stream, or an array of the wrong shape.
@@ -108,16 +108,25 @@ class ObservationBuffer:
         feed = self._feed(stream_name)
         check_sample(feed, value)
         restart = self._advance(arrival_ns)
-        if not restart and stamp_ns < feed.newest_stamp_ns - self._back_ns:
+        if restart is None and stamp_ns < feed.newest_stamp_ns - self._back_ns:
             back_s = seconds(feed.newest_stamp_ns - stamp_ns)
-            restart = f"the stamps of stream {stream_name!r} went back by {back_s:.3f} s"
+            stamps = f"the stamps of stream {stream_name!r}"
+            restart = Refusal(Restart.STAMPS, stamps, back_s, problem=f"went back by {back_s:.3f} s")
             self._jump(restart)
             self._advance(arrival_ns)
         feed = self._feed(stream_name)
         feed.insert(Sample(stamp_ns, self._now_ns, value))
         return restart
 
-    def push_message(self, stream_name: str, message: Any, arrival_ns: int, *, defer: bool = False) -> str:
+    def push_message(
+        self,
+        stream_name: str,
+        message: Any,
+        arrival_ns: int,
+        *,
+        defer: bool = False,
+        guard: Callable[[Callable[[], NDArray[Any]]], Callable[[], NDArray[Any]]] | None = None,
+    ) -> Refusal | None:
         """Decode a message and add it; a message with unusable values is counted as not come, and ticks say so.
 
         Args:
@@ -125,6 +134,7 @@ class ObservationBuffer:
             message: any object with the fields of the stream's message type.
             arrival_ns: as for `push`.
             defer: decode pictures and point clouds only when a tick uses them. Ticks are the same either way.
+            guard: put around what decodes later, whose `DecodeError` would come from whatever resolves the tick.
 
         Returns:
             As `push`.
@@ -136,10 +146,14 @@ class ObservationBuffer:
         stamp = measured_ns(stream, message, arrival_ns)
         deferred = stream.message_type.decoded_late and (defer or is_video(stream, message))
         try:
-            value = self.take(stream_name, message) if deferred else decode(stream, message)
+            if deferred:
+                later = self.take(stream_name, message)
+                value: Value = later if guard is None else guard(later)
+            else:
+                value = decode(stream, message)
         except InvalidSampleError as error:
             restart = self._advance(arrival_ns)
-            self._feed(stream_name).refused = str(error)
+            self._feed(stream_name).refused = error.refusal
             return restart
         return self.push(stream_name, stamp, arrival_ns, value)
 
@@ -202,9 +216,9 @@ class ObservationBuffer:
         """
         return self._feed(stream_name).newest()
 
-    def refused(self) -> dict[str, str]:
+    def refused(self) -> dict[str, Refusal]:
         """Streams whose newest message did not count, and why."""
-        return {name: feed.refused for name, feed in self._feeds.items() if feed.refused}
+        return {name: feed.refused for name, feed in self._feeds.items() if feed.refused is not None}
 
     def reset(self, reason: str = "reset") -> None:
         """Forget all samples and waiting ticks; the next tick carries `reason`.
@@ -212,9 +226,9 @@ class ObservationBuffer:
         The task's text stays, and where joints are that are published only while they move.
         """
         self._ready.clear()
-        self._jump(reason)
+        self._jump(Refusal(Restart.ASKED, problem=reason))
 
-    def _jump(self, reason: str) -> None:
+    def _jump(self, reason: Refusal) -> None:
         """Forget all samples; ticks that were resolved before the jump stay good."""
         self.resets += 1
         self._restart = reason
@@ -239,19 +253,22 @@ class ObservationBuffer:
             self.embodiment.stream(name)  # raises, naming those that there are
         return self._feeds[name]
 
-    def _advance(self, now_ns: int, *, asked: bool = False) -> str:
+    def _advance(self, now_ns: int, *, asked: bool = False) -> Refusal | None:
         """Move arrival time on and resolve the ticks whose time has come; returns why the buffer was emptied."""
         if 0 <= self._now_ns <= now_ns < self._due_ns:
             self._now_ns = now_ns  # most messages come between two ticks
-            return ""
-        restart = ""
+            return None
+        restart: Refusal | None = None
         if self._now_ns >= 0:
             step_ns = now_ns - self._now_ns
             if step_ns <= -max(self._settle_ns, 1):
-                restart = f"the clock went back by {seconds(-step_ns):.3f} s"
+                back_s = seconds(-step_ns)
+                restart = Refusal(Restart.BACK, "the clock", back_s, problem=f"went back by {back_s:.3f} s")
             elif step_ns > self._leap_ns:
-                restart = f"the clock jumped forward by {seconds(step_ns):.3f} s"
-            if restart:
+                forward_s = seconds(step_ns)
+                problem = f"jumped forward by {forward_s:.3f} s"
+                restart = Refusal(Restart.FORWARD, "the clock", forward_s, problem=problem)
+            if restart is not None:
                 self._jump(restart)
                 if asked:
                     return restart  # the next push starts the ticks, as it would if nobody had asked
@@ -269,19 +286,18 @@ class ObservationBuffer:
     def _resolve(self, index: int, time_ns: int) -> Tick:
         found: dict[str, NDArray[Any]] = {}
         ages_s: dict[str, float] = {}
-        missing: dict[str, str] = {}
-        absent: dict[str, str] = {}
+        missing: dict[str, Refusal] = {}
+        absent: dict[str, Refusal] = {}
         for name, feed in self._feeds.items():
             value = feed.value_at(time_ns)
             if isinstance(value, Refusal):
-                refused = f"; its last message was refused: {feed.refused}" if feed.refused else ""
-                reason = f"{value}{refused}"
-                (absent if feed.stream.modality in self.optional else missing)[name] = reason
+                reasons = absent if feed.stream.modality in self.optional else missing
+                reasons[name] = last_refused(value, feed.refused)
             else:
                 found[name] = value
             ages_s[name] = feed.age_s(time_ns)
             feed.track.forget_before(time_ns)
-        restart, self._restart = self._restart, ""
+        restart, self._restart = self._restart, None
         if missing:
             return Tick(index, time_ns, {}, {}, ages_s, missing, restart, absent=absent)
         arrays: dict[str, NDArray[Any]] = {}

@@ -38,7 +38,7 @@ class Feed:
     track: Track | MergedTrack = field(init=False)
     newest_stamp_ns: int = field(default=-1, init=False)  # survives `forget_before`; -1: never seen
     newest_arrival_ns: int = field(default=-1, init=False)
-    refused: str = field(default="", init=False)  # why the newest message did not count
+    refused: Refusal | None = field(default=None, init=False)  # why the newest message did not count
 
     def __post_init__(self) -> None:
         self.tolerance_ns = nanoseconds(self.stream.tolerance_s)
@@ -51,7 +51,7 @@ class Feed:
         self.track.insert(sample)
         self.newest_stamp_ns = max(self.newest_stamp_ns, sample.stamp_ns)
         self.newest_arrival_ns = sample.arrival_ns
-        self.refused = ""
+        self.refused = None
 
     def value_at(self, time_ns: int) -> NDArray[Any] | Refusal:
         """The stream's value at a time, or why there is none."""
@@ -66,7 +66,7 @@ class Feed:
             except InvalidSampleError as error:
                 # As if it had never come: the one before may still be within the tolerance.
                 self.track.remove(sample)
-                self.refused = str(error)
+                self.refused = error.refusal
         return sample
 
     def age_s(self, time_ns: int) -> float:

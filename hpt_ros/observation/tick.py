@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hpt_ros.errors import Refusal
 from hpt_ros.modalities import LANGUAGE, STATE
 
 
@@ -26,8 +27,8 @@ class Tick:
         vectors: modality to the joined vectors of all its streams, float64 (D,), in the order of
             `Embodiment.names_of`; without those of which a stream is absent; empty if the tick is invalid.
         ages_s: stream name to the tick's time minus the stamp of the newest sample used; infinite if there is none.
-        missing: stream name to the reason why it has no value at this tick; empty if the tick is valid.
-        restart: why the buffer was emptied since the tick before; empty if it was not.
+        missing: stream name to why it has no value at this tick, of `Absence`; empty if the tick is valid.
+        restart: why the buffer was emptied since the tick before; None if it was not.
         texts: modality to its text, where it is not absent; empty if the tick is invalid.
         absent: name of a stream that the policy can do without to the reason why it has no value at this tick.
     """
@@ -37,10 +38,10 @@ class Tick:
     arrays: Mapping[str, NDArray[Any]]
     vectors: Mapping[str, NDArray[np.float64]]
     ages_s: Mapping[str, float]
-    missing: Mapping[str, str]
-    restart: str = ""
+    missing: Mapping[str, Refusal]
+    restart: Refusal | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
-    absent: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, Refusal] = field(default_factory=dict)
 
     @property
     def valid(self) -> bool:

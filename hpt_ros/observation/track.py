@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from fractions import Fraction
 from functools import cached_property
@@ -38,6 +38,23 @@ class Absence(str, Enum):
     NEVER_SEEN = "never_seen"
     NOT_YET = "not_yet"  # its first sample is after the tick
     TOO_OLD = "too_old"  # older than the stream's tolerance
+    NO_NEXT = "no_next"  # an action is what is measured next, and nothing is
+
+
+class Restart(str, Enum):
+    """Why all samples were forgotten."""
+
+    BACK = "back"  # the clock went back
+    FORWARD = "forward"  # the clock jumped
+    STAMPS = "stamps"  # the stamps of one stream went back
+    ASKED = "asked"  # the caller began anew
+
+
+def last_refused(absence: Refusal, last: Refusal | None) -> Refusal:
+    """Return why there is no value, with why the newest message did not count, if it did not."""
+    if last is None:
+        return absence
+    return replace(absence, problem=f"{absence.problem}; its last message was refused", cause=last)
 
 
 NEVER_SEEN = Refusal(Absence.NEVER_SEEN, problem="never seen")

@@ -21,7 +21,7 @@ from hpt_ros.embodiment.messages import (
     time_ns,
 )
 from hpt_ros.embodiment.rotations import converted
-from hpt_ros.errors import Code
+from hpt_ros.errors import Code, Refusal
 
 # More frames than any robot has; who sends more sends nonsense, or wants the memory.
 MOST_FRAMES = 4096
@@ -119,13 +119,21 @@ class TransformChain:
             news = True
         return self._pose() if news else None
 
-    def problem(self) -> str | None:
+    def problem(self) -> Refusal | None:
         """Why there is no pose, of frames that were seen; None if they are connected."""
         frames = {_name(self.stream.frame), _name(self.stream.child)}
         seen = {*self._links, *(link.parent for link in self._links.values())}
         if lacking := sorted(frames - seen):
-            return f"no frame {lacking[0]!r} among {', '.join(sorted(seen))[:400] or 'none'}"
-        return None if self._between() is not None else "the two frames are not connected"
+            seen_text = ", ".join(sorted(seen))[:400] or "none"
+            return Refusal(
+                Code.MISSING, "the tree of frames", lacking[0], problem=f"has no frame {{value}} among {seen_text}",
+                remedy="correct frame and child",
+            )  # fmt: skip
+        if self._between() is not None:
+            return None
+        return Refusal(
+            Code.MISMATCH, "the two frames", problem="are not connected", remedy="correct frame and child"
+        )
 
     def _pose(self) -> PoseStamped | None:
         found = self._between()

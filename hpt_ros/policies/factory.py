@@ -18,6 +18,8 @@ POLICIES: Registry[PolicyKind] = Registry(
     PolicyKind,
     {kind.name: kind for kind in (hpt.CHECKPOINT, baselines.HOLD, baselines.RANDOM)},
 )
+# Policies of this project that bring no robot of their own.
+BASELINES = tuple(name for name, kind in POLICIES.of_project().items() if kind.make is not None)
 
 
 def load_policy(kind: str, **settings: Any) -> LoadedPolicy:
@@ -37,7 +39,7 @@ def load_baseline(kind: str, robot: Embodiment, seed: int = 0) -> LoadedPolicy:
     """Make a policy that brings no robot of its own.
 
     Args:
-        kind: a name of `POLICIES`, such as "hold" and "random".
+        kind: a name of `POLICIES` whose kind brings no robot, as `BASELINES`.
         robot: that it drives, with all its limits.
         seed: of what is drawn at random.
 
@@ -47,7 +49,8 @@ def load_baseline(kind: str, robot: Embodiment, seed: int = 0) -> LoadedPolicy:
     make = POLICIES[kind].make
     if make is None:
         raise HptError(
-            Code.INVALID, "the policy", kind, problem="{value} brings its own robot", expected="one for any robot",
-            remedy="name hold or random",
+            Code.INVALID, "the policy", kind, problem="{value} brings its own robot",
+            expected="one for any robot",
+            remedy=f"name {' or '.join(BASELINES)}",
         )  # fmt: skip
     return LoadedPolicy(make(robot, PolicySettings(seed=seed)), robot, "", robot.observation_horizon)

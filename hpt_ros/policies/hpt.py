@@ -122,7 +122,7 @@ def load(settings: PolicySettings) -> LoadedPolicy:
     if not settings.checkpoint:
         raise HptError(
             Code.EMPTY, "the parameter checkpoint", expected="a folder",
-            remedy="set it, or set policy to hold or random",
+            remedy="set it, or take another policy",
         )  # fmt: skip
     robot = settings.embodiment
     folder = checkpoint_folder(settings.checkpoint)

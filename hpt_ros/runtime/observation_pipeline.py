@@ -87,9 +87,9 @@ class ObservationPipeline:
         self.embodiment = embodiment
         self.buffer = ObservationBuffer(embodiment, optional=optional)
         self.window = ObservationWindow(embodiment, horizon)
-        self.missing: dict[str, str] = {}
+        self.missing: dict[str, Refusal] = {}
         self.overruns = 0
-        self.absent: dict[str, str] = {}
+        self.absent: dict[str, Refusal] = {}
         self.encode_ahead = False
         self._worker, self._clock = worker, clock
         self._grid, self._settle_ns = TickGrid(embodiment.tick_hz), round(SETTLE_S * NS_PER_S)
@@ -116,7 +116,6 @@ class ObservationPipeline:
         self._wanted, self._task = False, ""
         self._trusted: dict[str, bool] = {}  # costly streams whose newest decoded message was good
         self._outcomes: list[TickOutcome] = []
-        self._restarts: list[str] = []
         self._internal = ""
         self._thread: threading.Thread | None = None
         if own_thread:
@@ -191,9 +190,8 @@ class ObservationPipeline:
     def report(self) -> Report:
         """What happened since the last call."""
         with self._condition:
-            report = Report(tuple(self._outcomes), self._internal, tuple(self._restarts))
+            report = Report(tuple(self._outcomes), self._internal)
             self._outcomes.clear()
-            self._restarts.clear()
             self._internal = ""
             return report
 
@@ -204,7 +202,6 @@ class ObservationPipeline:
             self._waiting, self._unasked = 0, False
             self._trusted.clear()
             self._outcomes.clear()
-            self._restarts.clear()
             self._looked_ns, self._wanted = None, False
             self._internal, self.missing, self.absent = "", {}, {}
             self.overruns = 0
@@ -302,9 +299,8 @@ class ObservationPipeline:
         self._push(stream, value, stamp_ns, arrival_ns, steady_ns)
 
     def _push(self, stream: Stream, value: Any, stamp_ns: int, arrival_ns: int, steady_ns: int) -> None:
-        restart = self.buffer.push(stream.name, stamp_ns, arrival_ns, value)
-        if restart:
-            self._on_restart(restart)
+        if self.buffer.push(stream.name, stamp_ns, arrival_ns, value) is not None:
+            self._commands.clear()  # they were of before the jump
         self._arrivals[stream.name].append((stamp_ns, steady_ns))
 
     def _decode(self, stream: Stream, stamp_ns: int, arrival_ns: int, step: Callable[[], Decoded]) -> Decoded:
@@ -324,11 +320,6 @@ class ObservationPipeline:
                 self._trusted[outcome.stream.name] = not outcome.problem
                 self._outcomes.append(outcome)
 
-    def _on_restart(self, reason: str) -> None:
-        self._commands.clear()
-        with self._condition:
-            self._restarts.append(reason)
-
     def _look(self, now_ns: int, wanted: bool, task: str) -> None:
         due_ns, resets = time.monotonic_ns(), self.buffer.resets
         fresh: list[Tick] = []
@@ -338,7 +329,7 @@ class ObservationPipeline:
                 self._resolved_ns = (tick.index, due_ns, time.monotonic_ns())
             due_ns = time.monotonic_ns()
         if self.buffer.resets != resets:
-            self._on_restart("the clock jumped")
+            self._commands.clear()
         asked = self._ask(now_ns, task) if wanted else None
         latest = self.window.latest
         self._unasked = (

@@ -27,12 +27,10 @@ class Report:
     Attributes:
         outcomes: of messages, oldest first.
         internal: trace of an internal error; empty if there was none.
-        restarts: why the observation began anew, e.g. a clock that jumped.
     """
 
     outcomes: tuple[TickOutcome, ...]
     internal: str
-    restarts: tuple[str, ...]
 
 
 def undecodable(stream: Stream, error: Exception) -> Refusal:

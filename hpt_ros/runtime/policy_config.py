@@ -6,15 +6,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hpt_ros.backends import AUTO, BACKENDS, PRECISIONS
 from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP
 from hpt_ros.policies.factory import POLICIES, load_policy
 from hpt_ros.policies.loading import LoadedPolicy
 from hpt_ros.runtime.robot_description import with_robot_description
 from hpt_ros.structured import field
 
-# As hpt_ros.model.backends has them, which cannot be asked without importing torch; a test compares.
-BACKENDS = ("auto", "eager", "openvino", "onnxruntime", "compile", "cuda_graph")
-PRECISIONS = ("float32", "bfloat16", "int8")
 REMOTE = "remote"  # the policy that an inference node on another machine computes
 
 
@@ -82,8 +80,8 @@ class PolicyChoice:
     )
     backend: str = field(
         "what computes the network; auto: the quickest of those installed, measured when the node is configured",
-        default="auto",
-        choices=BACKENDS,
+        default=AUTO,
+        choices=(AUTO, *BACKENDS),
     )
     precision: str = field(
         "what the network is computed in; not every backend has every precision",

@@ -301,7 +301,7 @@ class PolicyRuntime:
         lost = tuple(
             (
                 name,
-                Refusal(Why.UNSEEN, f"stream {name!r}", reason, problem=f"is absent ({reason}); {WITHOUT}"),
+                Refusal(Why.UNSEEN, f"stream {name!r}", problem="is absent", cause=reason, remedy=WITHOUT),
             )
             for name, reason in absent.items()
             if name not in self._absent

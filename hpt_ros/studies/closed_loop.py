@@ -23,7 +23,7 @@ from hpt_ros.evaluation.rollout import Episode, require_robot_fits
 from hpt_ros.evaluation.scenes import run_scenes
 from hpt_ros.learning.mixture import Mixture
 from hpt_ros.learning.reporter import Reporter
-from hpt_ros.model.checkpoint import EMBODIMENTS, is_many
+from hpt_ros.model.checkpoint_folder import EMBODIMENTS, is_many
 from hpt_ros.runtime.policy_config import PolicyChoice
 from hpt_ros.sim.environment import Environment, make_environment
 from hpt_ros.studies.budget import SCENES, spent

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.learning.mixture import Mixture, load_mixture, open_mixture, with_fractions
+from hpt_ros.learning.mixture import Mixture, open_mixture, with_fractions
+from hpt_ros.learning.mixture_config import load_mixture
 from hpt_ros.learning.samples import Split
 from hpt_ros.studies.config import Cell, StudyConfig
 

@@ -88,8 +88,8 @@ def run_cell(
     judge_cell(study, cell, out, report, device)
 
 
-def write_results(study: StudyConfig, cells: Sequence[Cell], out: Path) -> str:
-    """Write tables and figures of the cells that are done so far; returns the tables, empty without a cell."""
+def write_results(study: StudyConfig, cells: Sequence[Cell], out: Path) -> str | None:
+    """Write tables and figures of the cells that are done so far; returns the tables, None without a cell."""
     results: list[dict[str, Any]] = []
     outcomes: dict[str, dict[Cell, dict[str, Outcomes]]] = {OUTCOMES: {}, VALIDATION: {}}
     for cell in cells:
@@ -105,7 +105,7 @@ def write_results(study: StudyConfig, cells: Sequence[Cell], out: Path) -> str:
                 }
         results.append(found)
     if not results:
-        return ""
+        return None
     arms, choosing = (arms_in(outcomes[kind], out / kind) for kind in (OUTCOMES, VALIDATION))
     judged = judge(study, arms, choosing, results)
     table = f"## Validation loss\n\n{losses_table(results, study.x)}"

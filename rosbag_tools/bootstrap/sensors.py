@@ -15,7 +15,7 @@ from hpt_ros.embodiment import ImageSpec, Stream
 from hpt_ros.embodiment.estimates import make_unique
 from hpt_ros.embodiment.message_types import MESSAGE_TYPES
 from hpt_ros.embodiment.streams import modalities_of
-from hpt_ros.modalities import MODALITIES
+from hpt_ros.modalities import MODALITIES, STATE
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode
 from hpt_ros.observation.image_size import image_size
 from rosbag_tools.bag_schema import EMBODIMENT_TOPIC
@@ -30,12 +30,17 @@ POINTS = 1024
 TASK_WORDS = ("task", "instruction", "language", "prompt")
 
 ARRAY_TYPES = ("std_msgs/msg/Float32MultiArray", "std_msgs/msg/Float64MultiArray")
-WRENCH_TYPE = "geometry_msgs/msg/WrenchStamped"
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
 MOST_TRIED = 20  # messages that do not fit before one that does
 TEXT_TYPE = "std_msgs/msg/String"
 POSE_TYPES = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/TwistStamped")
-SENSE_TYPES = (WRENCH_TYPE, CLOUD_TYPE, TEXT_TYPE, *ARRAY_TYPES, *POSE_TYPES)
+# Types that say all that a stream of theirs needs.
+PLAIN_TYPES = tuple(
+    name
+    for name, item in MESSAGE_TYPES.of_project().items()
+    if (gives := modalities_of(name)) and gives[0] != STATE and not (item.needs or MODALITIES[gives[0]].needs)
+)
+SENSE_TYPES = (*PLAIN_TYPES, CLOUD_TYPE, *ARRAY_TYPES, *POSE_TYPES)
 
 
 # Parts of a topic's name that say nothing about which camera it is.
@@ -115,12 +120,12 @@ def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedStre
         words = topic.lower().replace("/", "_").split("_")
         if topic == EMBODIMENT_TOPIC or not any(word in TASK_WORDS for word in words):
             raise Unsupported("a text; add it as a language stream if it is the task")
-    probes = {
-        WRENCH_TYPE: Stream("probe", "wrench", topic, type_, 1.0, 1.0),
-        CLOUD_TYPE: Stream("probe", "pointcloud", topic, type_, 1.0, 1.0, points=1),
-        TEXT_TYPE: Stream("probe", "language", topic, type_, 1.0, 1.0),
-    }
-    probe = probes.get(type_, Stream("probe", "depth", topic, type_, 1.0, 1.0, image=ImageSpec(8, 8)))
+    if type_ in PLAIN_TYPES:
+        probe = Stream("probe", modalities_of(type_)[0], topic, type_, 1.0, 1.0)
+    elif type_ == CLOUD_TYPE:
+        probe = Stream("probe", "pointcloud", topic, type_, 1.0, 1.0, points=1)
+    else:
+        probe = Stream("probe", "depth", topic, type_, 1.0, 1.0, image=ImageSpec(8, 8))
     reason, lengths, unfit = "it has no messages", Counter[int](), 0
     for message in bag.messages([topic]):
         if type_ in ARRAY_TYPES:
@@ -150,10 +155,8 @@ def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedStre
 
 def _size(type_: str, message: Any) -> tuple[tuple[int, ...], str]:
     """A stream's size and what a person should know about it."""
-    if type_ == WRENCH_TYPE:
-        return (), MODALITIES["wrench"].note
-    if type_ == TEXT_TYPE:
-        return (), MODALITIES["language"].note
+    if type_ in PLAIN_TYPES:
+        return (), MODALITIES[modalities_of(type_)[0]].note
     if type_ == CLOUD_TYPE:
         count = int(message.height) * int(message.width)
         return (min(count, POINTS, 16_384),), f"chosen far apart; a cloud of the sensor has {count} points"

@@ -195,7 +195,8 @@ def convert_bag(job: Job, folder: Path) -> Converted:
             entry = EpisodeReport(
                 str(job.path), job.identity, episode.episode_id, task, episode.operator, episode.outcome
             )
-            entry.left_out = episode.left_out(keep_failures=options.keep_failures)
+            left_out = episode.left_out(keep_failures=options.keep_failures)
+            entry.left_out = None if left_out is None else left_out.value
             result.reports.append(entry)
             if not entry.left_out:
                 stem = f"{job.number:06d}-{number:04d}"

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ from hpt_ros.observation import (
 )
 from hpt_ros.observation.buffer import JUMP_BACK_S
 from hpt_ros.observation.image_size import image_size
-from hpt_ros.observation.track import nanoseconds
+from hpt_ros.observation.track import Absence, last_refused, nanoseconds
 from hpt_ros.observation.transforms import TransformChain
 from rosbag_tools.errors import BagError
 
@@ -41,6 +42,7 @@ JUMP = 2.0 * np.pi - WRAP_NEAR
 MOST_ODD = 20
 _JUMP_BACK_NS = nanoseconds(JUMP_BACK_S)
 ACTION = "action"  # the command's name among the streams, in reports
+NOTHING_NEXT = Refusal(Absence.NO_NEXT, problem="no whole tick comes after it to take the position from")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Row:
 
     tick: Tick
     action: NDArray[np.float64] | None
-    missing: dict[str, str]
+    missing: dict[str, Refusal]
 
 
 @dataclass
@@ -96,7 +98,9 @@ class Resampler:
         # Streams that measure where a Cartesian command's tool is, in its frame.
         self._framed = {part.pose: part for part in self.embodiment.action.parts if part.cartesian}
         self._pictured = {stream.name for stream in self.embodiment.streams if stream.image is not None}
-        self._late = {item.name: item for item in self.embodiment.streams if item.message_type.decoded_late}
+        streams = self.embodiment.streams
+        self._late = {item.name for item in streams if item.message_type.decoded_late}
+        self._guards = {item.name: partial(self._guard, item.name) for item in streams}
         self._streams: dict[str, list[str]] = {}
         self._chains: dict[str, TransformChain] = {}
         for stream in self.embodiment.streams:
@@ -121,7 +125,7 @@ class Resampler:
         ]
         self._before: dict[str, list[float]] = {}
         self.wrapped: dict[str, str] = {}
-        self._refused = ""
+        self._refused: Refusal | None = None
         self.refused: dict[str, str] = {}
         self._fitting, self._odd_count = Counter[str](), Counter[str]()  # messages, by stream or ACTION
         self._odd: dict[str, DecodeError] = {}  # what was wrong with the first of them
@@ -161,13 +165,16 @@ class Resampler:
             try:
                 if name in self._framed:
                     require_frame(self._framed[name], message, f"stream {name!r} (topic {topic})")
-                restart = (self._push_late if name in self._late else self._push)(name, message, log_ns)
+                restart = self._buffer.push_message(
+                    name, message, log_ns, defer=True, guard=self._guards[name]
+                )
             except DecodeError as error:
                 self._look_at_odd(name, error)
                 continue
-            if restart:
+            self._fitting[name] += name not in self._late
+            if restart is not None:
                 rows += self._flush()
-            self.refused.update(self._buffer.refused())
+            self.refused.update({of: str(why) for of, why in self._buffer.refused().items()})
             self._look_at_turns(name)
             if self._standing:
                 self._push_measured(name, message, log_ns)
@@ -196,18 +203,8 @@ class Resampler:
         self._waiting.extend(self._buffer.ticks_ready())
         return self._flush()
 
-    def _push(self, name: str, message: Any, log_ns: int) -> str:
-        restart = self._buffer.push_message(name, message, log_ns)
-        self._fitting[name] += 1
-        return restart
-
-    def _push_late(self, name: str, message: Any, log_ns: int) -> str:
-        """Push a message that is decoded when a tick needs it, which is when it shows whether it fits."""
-        stream = self._late[name]
-        try:
-            decode_later = self._buffer.take(name, message)
-        except InvalidSampleError:
-            return self._buffer.push_message(name, message, log_ns, defer=True)
+    def _guard(self, name: str, decode_later: Callable[[], NDArray[Any]]) -> Callable[[], NDArray[Any]]:
+        """Count whether a message fits when a tick needs it, which is when it shows."""
 
         def decoded() -> NDArray[Any]:
             try:
@@ -220,7 +217,7 @@ class Resampler:
             self._fitting[name] += 1
             return value
 
-        return self._buffer.push(name, measured_ns(stream, message, log_ns), log_ns, decoded)
+        return decoded
 
     def _look_at_odd(self, name: str, error: DecodeError) -> None:
         """Note a message that does not fit the file: it does not count if others do, and else is the file's fault."""
@@ -285,10 +282,10 @@ class Resampler:
         except DecodeError as error:
             if not isinstance(error, InvalidSampleError):
                 self._look_at_odd(ACTION, error)
-            self._refused = self.refused[ACTION] = str(error)
+            self._refused, self.refused[ACTION] = error.refusal, str(error)
             return rows
         self._fitting[ACTION] += 1
-        self._refused = ""
+        self._refused = None
         if (names := self._turning[number]) is not None:
             self._note_turns(f"output {number}", vector, names)
         newest_ns = self._newest_ns.get(topic, time_ns)
@@ -335,14 +332,11 @@ class Resampler:
     def _row(self, tick: Tick) -> Row:
         value = self._commands.value_at(tick.stamp_ns)
         missing = {
-            name: f"{reason}; it has {problem}; correct frame and child"
-            if name in self._chains and (problem := self._chains[name].problem())
-            else reason
+            name: replace(reason, cause=self._chains[name].problem()) if name in self._chains else reason
             for name, reason in tick.missing.items()
         }
         if isinstance(value, Refusal):
-            refused = f"; its last message was refused: {self._refused}" if self._refused else ""
-            missing[ACTION] = f"{value}{refused}"
+            missing[ACTION] = last_refused(value, self._refused)
             return Row(tick, None, missing)
         return Row(tick, value, missing)
 
@@ -394,7 +388,5 @@ def next_positions(embodiment: Embodiment, rows: Iterable[Row]) -> Iterator[Row]
 
 def _with_action(row: Row, action: NDArray[np.float64] | None) -> Row:
     if action is None:
-        return Row(
-            row.tick, None, {**row.missing, ACTION: "no whole tick comes after it to take the position from"}
-        )
+        return Row(row.tick, None, {**row.missing, ACTION: NOTHING_NEXT})
     return Row(row.tick, action, row.missing)

@@ -94,8 +94,8 @@ class Spans:
     def add(self, row: Row) -> None:
         """Take the next row."""
         self._entry.ticks += 1
-        if row.tick.restart:
-            self._entry.restarts.append(row.tick.restart)
+        if row.tick.restart is not None:
+            self._entry.restarts.append(str(row.tick.restart))
         last, self._last = self._last, None
         gap = last is not None and (row.missing or row.tick.restart or row.tick.index != last.tick.index + 1)
         if gap:

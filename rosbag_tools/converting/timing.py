@@ -337,8 +337,8 @@ def without_offsets(robot: Embodiment) -> Embodiment:
     )
 
 
-def clock_note(name: str, delay_s: float) -> str:
-    """What is odd about a stream's median delay, in words; empty if nothing is."""
+def clock_note(name: str, delay_s: float) -> str | None:
+    """Return what is odd about a stream's median delay, in words; None if nothing is."""
     if delay_s < -AHEAD_S:
         return (
             f"{name}: stamps are {-delay_s:.3f} s ahead of their arrival, which one clock cannot give; its images or "
@@ -349,4 +349,4 @@ def clock_note(name: str, delay_s: float) -> str:
             f"{name}: stamps are {delay_s:.3f} s behind their arrival; if its driver has a clock of its own, pass "
             f"--time {name}={BY_ARRIVAL}; if the network delivers late, --ignore-arrival"
         )
-    return ""
+    return None

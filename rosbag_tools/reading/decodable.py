@@ -22,7 +22,7 @@ from rosbag_tools.reading.reader import Bag
 TRIED = 100  # messages of a topic of which one must be good; a camera's first may be damaged
 MOST_UNFIT = 20  # of which none need be good: conversion skips as many
 PACKETS_TRIED = 600  # of a video, of which a key frame must be one: 20 s at 30 Hz
-IMAGE_TYPES = tuple(name for name, item in MESSAGE_TYPES.own.items() if "image" in item.decoders)
+IMAGE_TYPES = tuple(name for name, item in MESSAGE_TYPES.of_project().items() if "image" in item.decoders)
 
 
 def image_probe(topic: str, type_: str, message: Any) -> Stream:
@@ -39,12 +39,12 @@ class Looked:
     Attributes:
         stream: that took one; None if none did.
         size: height and width of an image as it comes; None of other messages.
-        reason: why none could be decoded, one sentence; empty if one could, or there is none.
+        reason: why none could be decoded; None if one could, or there is none.
     """
 
     stream: Stream | None = None
     size: tuple[int, int] | None = None
-    reason: str = ""
+    reason: Refusal | None = None
 
 
 def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
@@ -55,14 +55,15 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
         topic: its name in the bag.
         stream: that it is to become; None: whatever an image can be.
     """
-    reason, decoder, unfit = "", None, 0
+    reason: Refusal | None = None
+    decoder, unfit = None, 0
     try:
         chain = TransformChain(stream) if stream is not None and stream.frame else None
         topics = [topic] if chain is None or stream is None else [topic, stream.static_topic]
         for index, message in enumerate(bag.messages(topics)):
             content = message.content if chain is None else chain.take(message.content)
             if content is None:
-                reason = reason or (chain.problem() if chain is not None else None) or ""
+                reason = reason or (None if chain is None else chain.problem())
                 continue
             probe = stream or image_probe(topic, bag.topics[topic].type, content)
             video = is_video(probe, content)
@@ -72,9 +73,9 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
             try:
                 decoder.take(content)()
             except InvalidSampleError as error:
-                reason = reason or str(error)
+                reason = reason or error.refusal
             except DecodeError as error:  # a message of another driver, perhaps
-                reason, unfit = reason or str(error), unfit + 1
+                reason, unfit = reason or error.refusal, unfit + 1
                 if unfit > MOST_UNFIT:
                     return Looked(reason=reason)
             else:
@@ -82,7 +83,7 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
                 size = decoder.video_size if video else image_size(content) if pictured else None
                 return Looked(probe, size)
     except (DecodeError, DamagedMessageError) as error:
-        return Looked(reason=str(error))
+        return Looked(reason=error.refusal)
     return Looked(reason=reason)
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from hpt_ros.errors import Code
 from rosbag_tools.bag_schema import (
@@ -22,6 +23,13 @@ from rosbag_tools.bag_schema import (
 )
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.reader import Bag
+
+
+class LeftOut(str, Enum):
+    """Why an episode of a bag does not go into a dataset."""
+
+    DISCARDED = "discarded"
+    FAILURE = "failure"
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,13 @@ class Episode:
     note: str = ""
     discarded: bool = False
 
-    def left_out(self, *, keep_failures: bool) -> str:
-        """Why it does not go into a dataset; empty if it does."""
+    def left_out(self, *, keep_failures: bool) -> LeftOut | None:
+        """Return why it does not go into a dataset; None if it does."""
         if self.discarded:
-            return "discarded"
+            return LeftOut.DISCARDED
         if self.outcome == "failure" and not keep_failures:
-            return "failure"
-        return ""
+            return LeftOut.FAILURE
+        return None
 
 
 def find_episodes(bag: Bag) -> list[Episode]:

@@ -48,7 +48,6 @@ PAUSE_PERIODS, PAUSE_S = 20.0, 10.0
 STEADY_MESSAGES = 5
 # Below this rate a topic is events, of which no skew can be said.
 STEADY_HZ = 1.0
-MISSING, EMPTY, UNREADABLE = "missing", "no messages", "not readable"
 
 
 @dataclass
@@ -77,6 +76,7 @@ class TopicTimes:
             nearest one of this topic; None where there is nothing to compare.
         unreadable: why its messages cannot be read; empty if they can be. Its times are then log times.
         used_by: what the embodiment file takes it for; empty if it does not.
+        useless: the embodiment file takes it, and it is missing, empty, of another type, or unreadable.
         notes: what is wrong with it.
     """
 
@@ -101,6 +101,7 @@ class TopicTimes:
     worst_skew_s: float | None = None
     unreadable: str = ""
     used_by: str = ""
+    useless: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -146,12 +147,7 @@ class Inspection:
     @property
     def lacks(self) -> bool:
         """Whether something that the embodiment file wants is missing, empty or of another type."""
-        return any(
-            note.startswith((MISSING, EMPTY, UNREADABLE, "type is"))
-            for entry in self.topics.values()
-            if entry.used_by
-            for note in entry.notes
-        )
+        return any(entry.useless for entry in self.topics.values() if entry.used_by)
 
     def as_mapping(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -352,16 +348,17 @@ def _claim(
     if topic not in found:
         there = [name for name, entry in found.items() if entry.type == type_ and entry.count]
         hint = did_you_mean(topic, there) or (f"; of its type: {', '.join(there[:4])}" if there else "")
-        found[topic] = TopicTimes(type_, used_by=purpose, notes=[f"{MISSING}{hint}"])
+        found[topic] = TopicTimes(type_, used_by=purpose, useless=True, notes=[f"missing{hint}"])
         return
     entry = found[topic]
     entry.used_by = f"{entry.used_by}, {purpose}" if entry.used_by else purpose
+    entry.useless |= entry.type != type_ or not entry.count or bool(entry.unreadable)
     if entry.type != type_:
         entry.notes.append(f"type is {entry.type}, expected {type_}")
     elif entry.count == 0:
-        entry.notes.append(EMPTY)
+        entry.notes.append("no messages")
     elif entry.unreadable:
-        entry.notes.append(f"{UNREADABLE}: {entry.unreadable}")
+        entry.notes.append(f"not readable: {entry.unreadable}")
     else:
         if entry.rate_hz < SLOW_RATIO * rate_hz:
             entry.notes.append(f"slower than {rate_hz:g} Hz")

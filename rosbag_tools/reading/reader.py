@@ -343,16 +343,16 @@ class Bag:
             found.update(data)
         return found.hexdigest()[:32]
 
-    def embodiment_text(self) -> str:
-        """The embodiment file's text that the recorder left in the bag; empty if there is none."""
+    def embodiment_text(self) -> str | None:
+        """Return the embodiment file's text that the recorder left in the bag; None if there is none."""
         if KEY_EMBODIMENT in self.custom:
             return self.custom[KEY_EMBODIMENT]
         topic = self.topics.get(EMBODIMENT_TOPIC)
         if topic is None or topic.type != EMBODIMENT_TYPE:
-            return ""
+            return None
         for message in self.messages([EMBODIMENT_TOPIC]):
             return str(message.content.data)
-        return ""
+        return None
 
     @property
     def duration_s(self) -> float:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,17 +23,39 @@ def nodes(place: str) -> Iterator[tuple[str, ast.AST]]:
 
 
 def looks_into_a_sentence(node: ast.AST) -> bool:
-    """Whether it compares the text of an exception, or searches in it."""
+    """Whether it compares the text of an exception, or searches in it, also under a name of its own."""
+    if not isinstance(node, ast.FunctionDef):
+        return False
+    named = {
+        target.id
+        for part in ast.walk(node)
+        if isinstance(part, ast.Assign) and any(_is_sentence(inner, ()) for inner in ast.walk(part.value))
+        for target in part.targets
+        if isinstance(target, ast.Name)
+    }
+    return any(_looks(part, named) for part in ast.walk(node))
 
-    def text(part: ast.AST) -> bool:
-        return ast.unparse(part) in ("str(error)", "str(caught)", "str(exception)", "error.args[0]")
 
+def _is_sentence(part: ast.AST, named: Collection[str]) -> bool:
+    if isinstance(part, ast.Name):
+        return part.id in named
+    return ast.unparse(part) in ("str(error)", "str(caught)", "str(exception)", "error.args[0]")
+
+
+def _looks(node: ast.AST, named: Collection[str]) -> bool:
     if isinstance(node, ast.Compare):
-        return any(text(part) for part in (node.left, *node.comparators))
+        return any(_is_sentence(part, named) for part in (node.left, *node.comparators))
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+        "re.search",
+        "re.match",
+        "re.fullmatch",
+        "re.findall",
+    ):
+        return any(_is_sentence(part, named) for part in node.args)
     return (
         isinstance(node, ast.Attribute)
         and node.attr in ("startswith", "endswith", "partition", "find", "removeprefix")
-        and text(node.value)
+        and _is_sentence(node.value, named)
     )
 
 
@@ -42,6 +64,15 @@ def test_no_code_looks_into_a_sentence(place: str) -> None:
     assert [where for where, node in nodes(place) if looks_into_a_sentence(node)] == []
 
 
-def test_the_checks_find_what_they_are_for() -> None:
-    assert any(looks_into_a_sentence(node) for node in ast.walk(ast.parse("if name in str(error): pass")))
-    assert any(looks_into_a_sentence(node) for node in ast.walk(ast.parse('str(error).startswith("a")')))
+@pytest.mark.parametrize(
+    "code",
+    [
+        "if name in str(error): pass",
+        'str(error).startswith("a")',
+        're.search("a", str(error))',
+        'text = " ".join(str(error).split())\n    "a" in text',
+    ],
+)
+def test_the_check_finds_what_it_is_for(code: str) -> None:
+    (function,) = ast.parse(f"def look(error):\n    {code}").body
+    assert looks_into_a_sentence(function)

@@ -358,7 +358,7 @@ REFUSED_ZARR = {
     ),
     "a codec that is not there": (
         lambda folder: describe(folder, "data/camera0_rgb", compressor={"id": "my_codec"}),
-        "install the package that registers this codec with numcodecs",
+        "codec not available: ''my_codec''); install the package of its codec",
     ),
     "an action without description": (
         lambda folder: (folder / "data/action/.zarray").write_text("{"),

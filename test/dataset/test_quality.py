@@ -10,10 +10,19 @@ import json
 
 import numpy as np
 import pytest
-from support.html_page import checked_page
+from support.quality_faults import (
+    COUNT,
+    ROBOT,
+    constant,
+    darken,
+    duplicate,
+    idle,
+    in_memory,
+    made_episodes,
+    write,
+)
 
 from hpt_ros.cli.main import main
-from hpt_ros.dataset import write_dataset
 from hpt_ros.dataset.quality.checks import assess
 from hpt_ros.dataset.quality.findings import CHECKS, SEVERITIES
 from hpt_ros.dataset.quality.measure import (
@@ -21,91 +30,16 @@ from hpt_ros.dataset.quality.measure import (
     ImageMeasures,
     measure_images,
 )
-from hpt_ros.dataset.quality.page import MOST_IMAGES, page
+from hpt_ros.dataset.quality.page import page
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.report.images import thumbnail
-
-ROBOT = Embodiment.loads("""
-format: hpt_ros/embodiment/1
-name: small
-tick_hz: 10.0
-streams:
-  - {name: top, modality: image, topic: /top, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 48, width: 64}}
-  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
-     tolerance_s: 0.1, joints: [a, b], fields: [position], unit: rad}
-action:
-  topic: /command
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [a, b]
-  rate_hz: 50.0
-  horizon: 4
-  limits:
-    - {name: a, lower: -2.0, upper: 2.0, velocity: 2.0, acceleration: 10.0}
-    - {name: b, lower: -2.0, upper: 2.0, velocity: 2.0, acceleration: 10.0}
-""")
-COUNT, TICKS = 12, 40
-
-
-def made_episodes():
-    """Twelve good demonstrations: a reach that differs a little from one to the next, and an image of it."""
-    random = np.random.default_rng(5)
-    made = []
-    for number in range(COUNT):
-        length = TICKS + number % 3
-        time = np.linspace(0.0, 1.0, length)
-        reach = 1.0 + 0.1 * random.uniform(-1, 1, 2)
-        action = np.outer(1.0 - np.cos(np.pi * time), reach) / 2
-        # The arm rests a moment at the end, as teleoperators do.
-        action[-6:] = action[-6]
-        state = action + random.normal(0.0, 1e-4, action.shape)
-        made.append({"action": action, "state": state, "images": drawn(action, random)})
-    return made
-
-
-def drawn(action, random):
-    """A bright square that goes where the arm is, on a noisy background; (length, 48, 64, 3)."""
-    frames = random.integers(95, 105, (len(action), 48, 64, 3)).astype(np.uint8)
-    for frame, (a, b) in zip(frames, action, strict=True):
-        row, column = int(4 + 20 * b), int(4 + 30 * a)
-        frame[row : row + 10, column : column + 10] = 220
-    return frames
-
-
-def write(folder, made):
-    return write_dataset(
-        folder,
-        ROBOT,
-        [("reach", {"top": entry["images"]}, entry["state"], entry["action"]) for entry in made],
-    )
 
 
 def freeze(made):
     made[2]["images"][10:] = made[2]["images"][10]
 
 
-def darken(made):
-    made[3]["images"] = made[3]["images"] // 30
-
-
 def overexpose(made):
     made[3]["images"][:] = np.maximum(made[3]["images"], 250)
-
-
-def idle(made):
-    for key in ("action", "state"):
-        made[4][key][:24] = made[4][key][24]
-        made[4][key][24:] = made[4][key][24] + (made[1][key][: len(made[4][key]) - 24] - made[1][key][0])
-    made[4]["images"] = drawn(made[4]["action"], np.random.default_rng(6))
-
-
-def duplicate(made):
-    made[9] = {key: value.copy() for key, value in made[5].items()}
-
-
-def constant(made):
-    for entry in made:
-        entry["state"][:, 1] = 0.25
 
 
 def rush(made):
@@ -206,14 +140,6 @@ def test_when_all_goes_wrong_at_once_expect_all_found(tmp_path):
     assert where(report, "constant") == [(-1, "state b.position")]
 
 
-def in_memory(made):
-    nothing = {}
-    return [
-        EpisodeArrays(number, "reach", entry["state"], entry["action"], nothing)
-        for number, entry in enumerate(made)
-    ]
-
-
 def test_a_still_picture_of_a_still_arm_is_not_frozen():
     made = made_episodes()[0]
     action = np.repeat(made["action"][:1], 20, axis=0)
@@ -229,65 +155,6 @@ def test_a_short_episode_is_measured(length):
     (entry,) = assess(ROBOT, [EpisodeArrays(0, "", action, action, {"top": images})]).episodes
     assert entry.duration_s == pytest.approx(length / 10)
     assert np.isfinite([entry.idle_ratio, entry.peak_velocity, entry.peak_jerk]).all()
-
-
-def test_the_page_is_self_contained_and_escapes_names():
-    made = made_episodes()
-    for spoil in (idle, duplicate, constant):
-        spoil(made)
-    picture = thumbnail(made[0]["images"][0])
-    hostile = '"><script>alert(1)</script>'
-    images = {(number, hostile): [picture] * 3 for number in range(len(made))}
-    episodes = [dataclasses.replace(entry, task=hostile) for entry in in_memory(made)]
-    text = page(assess(ROBOT, episodes), hostile, images)
-    places = checked_page(text).addresses
-    assert [place for place in places if place.startswith("data:image/jpeg;base64,")]
-    for check in ("idle", "duplicate", "constant"):
-        assert CHECKS[check].title in text
-
-
-@pytest.mark.parametrize(
-    ("out", "words"),
-    [
-        ("report.txt", "ends in .html"),
-        ("dataset/report.html", "inside the dataset"),
-    ],
-)
-def test_when_out_is_wrong_expect_status_2_and_a_sentence(tmp_path, capsys, out, words):
-    (tmp_path / "dataset").mkdir()
-    assert main(["quality", str(tmp_path / "dataset"), "--out", str(tmp_path / out)]) == 2
-    error = capsys.readouterr().err
-    assert words in error
-    assert error.count("\n") == 1
-    assert not (tmp_path / out).exists()
-
-
-@pytest.mark.parametrize(
-    ("keep", "words"),
-    [("page.html", "the report is written"), ("page.json", "the report is written"), ("", "folder")],
-)
-def test_when_the_list_would_replace_something_expect_status_2(tmp_path, capsys, keep, words):
-    folder = write(tmp_path / "dataset", made_episodes()[:1])
-    out = tmp_path / "page.html"
-    assert main(["quality", str(folder), "--out", str(out), "--json", "--keep", str(tmp_path / keep)]) == 2
-    assert words in capsys.readouterr().err
-    assert not out.exists()
-
-
-def test_when_there_is_no_dataset_expect_status_2(tmp_path, capsys):
-    assert main(["quality", str(tmp_path / "none"), "--out", str(tmp_path / "report.html")]) == 2
-    assert "does not exist" in capsys.readouterr().err
-    assert not (tmp_path / "report.html").exists()
-
-
-def test_when_the_embodiment_does_not_fit_expect_status_2(tmp_path, capsys):
-    folder = write(tmp_path / "dataset", made_episodes()[:1])
-    other = tmp_path / "other.yaml"
-    other.write_text(ROBOT.to_yaml().replace("name: small", "name: large"))
-    out = tmp_path / "report.html"
-    assert main(["quality", str(folder), "--out", str(out), "--embodiment", str(other)]) == 2
-    assert "name is large in the first and small in the second" in capsys.readouterr().err
-    assert not out.exists()
 
 
 def test_episodes_that_nearly_agree_are_no_duplicates():
@@ -331,15 +198,6 @@ def test_the_verdict_is_of_the_worst_finding_and_every_check_has_a_severity():
     assert quality.count("error") + quality.count("warning") + quality.count("note") == len(quality.findings)
 
 
-def test_a_large_dataset_gives_a_page_that_stays_small():
-    made = made_episodes() * 40
-    picture = thumbnail(made[0]["images"][0])
-    images = {(number, view): [picture] * 3 for number in range(len(made)) for view in ("top", "side")}
-    text = page(assess(ROBOT, in_memory(made)), "x", images)
-    assert text.count("<img ") <= MOST_IMAGES
-    assert text.count('class="card') > len(made)
-
-
 def test_a_camera_that_stops_before_a_scene_with_sharp_edges_is_found_through_the_video(tmp_path):
     # Sharp edges jump where the codec begins anew, every few images.
     made = made_episodes()
@@ -378,28 +236,6 @@ def test_a_gripper_that_chatters_is_found_and_one_that_grasps_twice_is_not():
         )
         found[name] = [finding.episode for finding in assess(robot, arrays).of("chatter")]
     assert found == {"chatter": [0], "grasp": []}
-
-
-def test_the_exit_status_is_of_errors_and_of_the_fraction_that_was_asked_for(tmp_path, capsys):
-    made = made_episodes()
-    darken(made)
-    folder = write(tmp_path / "dataset", made)
-    command = [
-        "quality",
-        str(folder),
-        "--out",
-        str(tmp_path / "report.html"),
-        "--keep",
-        str(tmp_path / "keep.json"),
-    ]
-    assert main(command) == 1
-    said = capsys.readouterr().out
-    assert f"keep {COUNT - 1} of {COUNT} episodes" in said
-    assert json.loads((tmp_path / "keep.json").read_text()) == [n for n in range(COUNT) if n != 3]
-    assert main([*command, "--min", "0.9"]) == 0
-    assert main([*command, "--min", "0.95"]) == 1
-    assert main([*command, "--min", "2"]) == 2
-    assert "--min is 2, expected a fraction of the episodes from 0 to 1" in capsys.readouterr().err
 
 
 def test_what_was_not_assessed_is_told_with_its_reason(good, tmp_path, capsys):

@@ -7,13 +7,15 @@ from __future__ import annotations
 import dataclasses
 import json
 
+from support.quality_faults import ROBOT, in_memory, made_episodes, write
+
 from hpt_ros.cli.main import main
 from hpt_ros.dataset.quality.checks import assess
 from hpt_ros.dataset.quality.findings import DROPPED_RATIO
 from hpt_ros.dataset.quality.measure import Recorded
 from hpt_ros.embodiment import Embodiment
 
-from .test_quality import ROBOT, assessed, in_memory, made_episodes, where, write
+from .test_quality import assessed, where
 
 
 def recorded_as(**changed):

@@ -87,6 +87,19 @@ def test_one_environment_has_its_row_alone() -> None:
     assert row.paired.difference.estimate == 0.0
 
 
+def test_intervals_are_of_the_confidence_that_is_asked_for() -> None:
+    a, b = arm("a", {"feed_dog": [of(4), of(6)]}), arm("b", {"feed_dog": [of(9), of(11)]})
+    usual, wide = (compare(a, b, confidence) for confidence in (0.95, 0.999))
+    assert (usual.interval, wide.interval) == ("95 % interval", "99.9 % interval")
+    (one,), (other,) = usual.rows, wide.rows
+    assert other.paired.difference.lower < one.paired.difference.lower
+    assert other.paired.difference.upper > one.paired.difference.upper
+    assert other.success[0].lower < one.success[0].lower
+    for impossible in (0.0, 1.0, 95.0, float("nan")):
+        with refused(HptError, Code.OUT_OF_RANGE, subject="the confidence"):
+            compare(a, b, impossible)
+
+
 def test_an_environment_that_one_arm_lacks_is_refused() -> None:
     a, b = arm("a", {"feed_dog": [of(1)], "reach": [of(1)]}), arm("b", {"feed_dog": [of(1)]})
     for one, other in ((a, b), (b, a)):

@@ -290,7 +290,7 @@ def test_when_there_is_nothing_to_encode_expect_the_modality(dataset: Dataset, t
 
 @pytest.mark.parametrize(
     ("report", "source"),
-    [(None, ""), ("{}", ""), ('{"episodes": []}', "command"), ('{"action_source": "state"}', "state")],
+    [(None, None), ("{}", None), ('{"episodes": []}', "command"), ('{"action_source": "state"}', "state")],
 )
 def test_the_dataset_says_what_its_actions_are(own_folder: Path, report: str | None, source: str) -> None:
     if report is not None:

@@ -30,7 +30,7 @@ from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.recipe import recipe_mapping
 from hpt_ros.model import load_checkpoint
-from hpt_ros.model.checkpoint import read_config
+from hpt_ros.model.checkpoint_folder import read_config
 from hpt_ros.structured import dump_yaml
 
 from .conftest import make_recipe

@@ -25,7 +25,8 @@ from hpt_ros.learning.batch_source import BatchSource
 from hpt_ros.learning.batches import BatchMaker, MicroBatch
 from hpt_ros.learning.distributed import processes
 from hpt_ros.learning.loader import ReaderError, prefetch, spare_readers
-from hpt_ros.learning.mixture import Mixture, load_mixture, mixture_of, open_mixture
+from hpt_ros.learning.mixture import Mixture, mixture_of, open_mixture
+from hpt_ros.learning.mixture_config import load_mixture
 
 from .conftest import make_recipe
 

@@ -20,7 +20,8 @@ from support.tiny_mixture import ROBOTS, add_column, robot, write_mixture, write
 from hpt_ros.dataset import open_dataset
 from hpt_ros.dataset.labels import read_labels
 from hpt_ros.errors import Code, HptError
-from hpt_ros.learning.mixture import Mixture, counts_before, load_mixture, open_mixture
+from hpt_ros.learning.mixture import Mixture, counts_before, open_mixture
+from hpt_ros.learning.mixture_config import load_mixture
 from hpt_ros.learning.samples import samples_between, split_episodes
 from hpt_ros.learning.statistics import STATISTICS, training_statistics
 

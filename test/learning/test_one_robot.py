@@ -27,7 +27,7 @@ from hpt_ros.dataset import open_dataset
 from hpt_ros.errors import Code
 from hpt_ros.learning import read_recipe, train
 from hpt_ros.learning.initial_weights import InitialWeights
-from hpt_ros.learning.mixture import MixtureError
+from hpt_ros.learning.mixture_config import MixtureError
 from hpt_ros.learning.one_robot import datasets_with_weights, open_one_robot
 from hpt_ros.model import load_checkpoint
 from hpt_ros.structured import dump_yaml

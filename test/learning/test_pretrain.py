@@ -23,7 +23,8 @@ from hpt_ros.cli.main import main
 from hpt_ros.errors import HptError
 from hpt_ros.learning import InitialWeights, Recipe, load_recipe, read_recipe, train
 from hpt_ros.learning.distributed import Processes, processes
-from hpt_ros.learning.mixture import Mixture, load_mixture, open_mixture
+from hpt_ros.learning.mixture import Mixture, open_mixture
+from hpt_ros.learning.mixture_config import load_mixture
 from hpt_ros.model import load_checkpoint, load_multi_checkpoint
 from hpt_ros.resources import config_file
 

@@ -11,7 +11,8 @@ from hpt_ros.errors import HptError
 from hpt_ros.learning import load_recipe
 from hpt_ros.learning.recipe import read_recipe, recipe_mapping
 from hpt_ros.modalities import MODALITIES
-from hpt_ros.model import FlowHeadConfig, Policy, ResNet18Config, TrunkConfig
+from hpt_ros.model import Policy, ResNet18Config, TrunkConfig
+from hpt_ros.model.flow import FlowHeadConfig
 from hpt_ros.resources import config_file
 
 from .conftest import make_recipe

@@ -15,7 +15,8 @@ from support.tiny_mixture import mapping_of_recipe, write_mixture, write_robot, 
 from hpt_ros.dataset import Dataset, open_dataset
 from hpt_ros.extras import MissingExtraError
 from hpt_ros.learning import Recipe, read_recipe, train
-from hpt_ros.learning.mixture import load_mixture, mixture_of, open_mixture
+from hpt_ros.learning.mixture import mixture_of, open_mixture
+from hpt_ros.learning.mixture_config import load_mixture
 from hpt_ros.learning.trackers import WeightsAndBiases
 
 from .conftest import make_recipe

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpt_ros.dataset import open_dataset
-from hpt_ros.learning.mixture import load_mixture
+from hpt_ros.learning.mixture_config import load_mixture
 
 TOOL = Path(__file__).parents[2] / "tools" / "robot_sets.py"
 

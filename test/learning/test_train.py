@@ -20,7 +20,7 @@ from hpt_ros.errors import HptError
 from hpt_ros.learning import InitialWeights, open_cache, train
 from hpt_ros.learning.loader import prefetch
 from hpt_ros.learning.optimiser import ema_decay_at, is_decayed, learning_rate
-from hpt_ros.learning.recipe import PolicyRecipe
+from hpt_ros.learning.policy_recipe import PolicyRecipe
 from hpt_ros.model import load_checkpoint
 from hpt_ros.policies.hpt import CheckpointPolicy
 from hpt_ros.structured import to_mapping

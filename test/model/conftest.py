@@ -22,12 +22,12 @@ from hpt_ros.model import (
     NoEncoderConfig,
     Policy,
     PolicyConfig,
-    SmallCnnConfig,
     Statistics,
     StemConfig,
     TrunkConfig,
 )
 from hpt_ros.model.encoder_config import LanguageConfig
+from hpt_ros.model.small_cnn import SmallCnnConfig
 
 REFERENCE = Path(__file__).parents[1] / "data" / "reference"
 

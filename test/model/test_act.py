@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model import DecoderHeadConfig, FlowHeadConfig, GmmHeadConfig, Policy
+from hpt_ros.model import DecoderHeadConfig, Policy
+from hpt_ros.model.flow import FlowHeadConfig
+from hpt_ros.model.mixture_head import GmmHeadConfig
 
 VARIANTS = {
     "mean, mlp": {},

@@ -14,15 +14,11 @@ from support.backend_inputs import random_arrays
 from support.refused import refused
 
 from hpt_ros.errors import Code
-from hpt_ros.model import (
-    FlowHeadConfig,
-    Policy,
-    StemConfig,
-    backends,
-)
+from hpt_ros.model import Policy, StemConfig, backends
 from hpt_ros.model.backends import Backend, BackendError, auto_candidates, load_backend
 from hpt_ros.model.backends.eager import EagerBackend
 from hpt_ros.model.backends.selection import BUDGET_S, STEPS, STEPS_S, select_backend
+from hpt_ros.model.flow import FlowHeadConfig
 
 
 class Clock:

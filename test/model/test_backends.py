@@ -13,19 +13,13 @@ from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.extras import MissingExtraError
-from hpt_ros.model import (
-    DecoderHeadConfig,
-    DiffusionHeadConfig,
-    FlowHeadConfig,
-    GmmHeadConfig,
-    Policy,
-    ResNet18Config,
-    StemConfig,
-    TrunkConfig,
-)
+from hpt_ros.model import DecoderHeadConfig, Policy, ResNet18Config, StemConfig, TrunkConfig
 from hpt_ros.model.backends import BACKENDS, Backend, BackendError, load_backend
 from hpt_ros.model.backends.reduced import in_precision
+from hpt_ros.model.diffusion import DiffusionHeadConfig
+from hpt_ros.model.flow import FlowHeadConfig
 from hpt_ros.model.inference_session import InferenceSession
+from hpt_ros.model.mixture_head import GmmHeadConfig
 from hpt_ros.model.modalities import Pictures
 
 # Largest difference from eager's actions within [-1, 1] and features of about 1: float32 sums in another order; 8 bits
@@ -266,7 +260,7 @@ def test_when_threads_are_given_expect_torch_to_have_them(make_policy):
 
 
 def test_when_backends_are_listed_expect_the_plain_one_first():
-    assert BACKENDS[0] == "eager"
+    assert next(iter(BACKENDS)) == "eager"
     assert set(BACKENDS) == {"eager", "compile", "onnxruntime", "openvino", "cuda_graph"}
 
 

@@ -10,30 +10,30 @@ from support.refused import refused
 
 from hpt_ros.errors import Code, HptError
 from hpt_ros.model import (
-    ConvHeadConfig,
     DecoderHeadConfig,
-    DiffusionHeadConfig,
     EfficientNetConfig,
-    FlowHeadConfig,
-    GmmHeadConfig,
     HeadConfig,
     ImageEncoderConfig,
     MlpHeadConfig,
     PolicyConfig,
     ResNet18Config,
-    SmallCnnConfig,
     StemConfig,
     TimmConfig,
     TrunkConfig,
 )
 from hpt_ros.model.config import POOLINGS, TRUNK_SIZES, with_current_keys
 from hpt_ros.model.config_error import ConfigError
+from hpt_ros.model.conv_head import ConvHeadConfig
+from hpt_ros.model.diffusion import DiffusionHeadConfig
 from hpt_ros.model.encoder_config import IMAGE_ENCODERS
 from hpt_ros.model.encoders import Network
+from hpt_ros.model.flow import FlowHeadConfig
 from hpt_ros.model.head_config import HEADS, HeadKind
 from hpt_ros.model.heads import Head, MlpHead
+from hpt_ros.model.mixture_head import GmmHeadConfig
 from hpt_ros.model.policy import Policy
 from hpt_ros.model.pooling import Pooling
+from hpt_ros.model.small_cnn import SmallCnnConfig
 from hpt_ros.model.trunk import Trunk
 from hpt_ros.registry import load_location
 from hpt_ros.structured import read_dataclass, to_mapping

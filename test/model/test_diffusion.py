@@ -13,8 +13,8 @@ import torch
 from support.sizes import policy_config
 
 from hpt_ros.errors import HptError
-from hpt_ros.model import DiffusionHeadConfig, TrunkConfig
-from hpt_ros.model.diffusion import DiffusionHead, UNet
+from hpt_ros.model import TrunkConfig
+from hpt_ros.model.diffusion import DiffusionHead, DiffusionHeadConfig, UNet
 from hpt_ros.model.heads import build_head
 
 diffusers: Any = pytest.importorskip("diffusers", reason="the extra 'diffusion' is not installed")

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from hpt_ros.model import ResNet18Config, SmallCnnConfig
-from hpt_ros.model.encoders import IMAGENET_MEAN, IMAGENET_STD, ResNet18, SmallCnn, feature_shape
+from hpt_ros.model import ResNet18Config
+from hpt_ros.model.encoders import IMAGENET_MEAN, IMAGENET_STD, ResNet18, feature_shape
+from hpt_ros.model.small_cnn import SmallCnn, SmallCnnConfig
 
 
 def torchvision_shapes() -> dict[str, tuple[int, ...]]:

@@ -9,8 +9,9 @@ from support.refused import refused
 from hpt_ros.errors import Code
 from hpt_ros.model import PolicyConfig, StemConfig
 from hpt_ros.model.config_error import ConfigError
+from hpt_ros.model.depth_encoder import DepthEncoder, depth_feature_shape
 from hpt_ros.model.encoder_config import DepthEncoderConfig
-from hpt_ros.model.encoders import DepthEncoder, SmallCnn, depth_feature_shape
+from hpt_ros.model.small_cnn import SmallCnn
 
 
 @pytest.fixture

@@ -10,17 +10,11 @@ import yaml
 
 from hpt_ros.cli.main import main
 from hpt_ros.errors import HptError
-from hpt_ros.model import (
-    DecoderHeadConfig,
-    GmmHeadConfig,
-    MlpHeadConfig,
-    ResNet18Config,
-    SmallCnnConfig,
-    StemConfig,
-    save_checkpoint,
-)
+from hpt_ros.model import DecoderHeadConfig, MlpHeadConfig, ResNet18Config, StemConfig, save_checkpoint
 from hpt_ros.model.exporting import export_model
 from hpt_ros.model.importing import Robot, import_policy
+from hpt_ros.model.mixture_head import GmmHeadConfig
+from hpt_ros.model.small_cnn import SmallCnnConfig
 from hpt_ros.model.weight_files import read_tensors
 
 

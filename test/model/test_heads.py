@@ -16,17 +16,12 @@ import torch
 from support.sizes import policy_config
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from hpt_ros.model import (
-    ConvHeadConfig,
-    DecoderHeadConfig,
-    DiffusionHeadConfig,
-    FlowHeadConfig,
-    GmmHeadConfig,
-    HeadConfig,
-    TrunkConfig,
-)
-from hpt_ros.model.flow import FlowHead
-from hpt_ros.model.heads import ConvHead, Head, MixtureHead, build_head
+from hpt_ros.model import DecoderHeadConfig, HeadConfig, TrunkConfig
+from hpt_ros.model.conv_head import ConvHead, ConvHeadConfig
+from hpt_ros.model.diffusion import DiffusionHeadConfig
+from hpt_ros.model.flow import FlowHead, FlowHeadConfig
+from hpt_ros.model.heads import Head, build_head
+from hpt_ros.model.mixture_head import GmmHeadConfig, MixtureHead
 from hpt_ros.model.noise import hold_last
 from hpt_ros.model.pooling import AttentivePooling
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from support.sizes import policy_config
 
-from hpt_ros.model import Policy, SmallCnnConfig, Statistics, StemConfig, TrunkConfig
+from hpt_ros.model import Policy, Statistics, StemConfig, TrunkConfig
+from hpt_ros.model.small_cnn import SmallCnnConfig
 
 HEIGHT, WIDTH = 48, 64
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from hpt_ros.model import DecoderHeadConfig, FlowHeadConfig, Policy, ResNet18Config
+from hpt_ros.model import DecoderHeadConfig, Policy, ResNet18Config
+from hpt_ros.model.flow import FlowHeadConfig
 from hpt_ros.model.memory_estimate import estimate_config_memory, estimate_memory, peak_bytes
 
 FLOAT = 4  # bytes

@@ -47,7 +47,7 @@ def test_when_modalities_are_listed_expect_a_class_for_each_and_no_input_name_tw
     make_config, every_modality
 ):
     config = make_config(**every_modality)
-    inputs = [name for modality in MODALITIES.own.values() for name in modality.names]
+    inputs = [name for modality in MODALITIES.of_project().values() for name in modality.names]
     assert set(config.modalities) == set(MODALITIES.own)
     assert len(set(inputs)) == len(inputs)
     for name, modality in build_modalities(make_config(**every_modality)).items():
@@ -60,7 +60,7 @@ def test_when_modalities_are_listed_expect_a_class_for_each_and_no_input_name_tw
 def test_when_code_is_for_all_modalities_expect_it_to_name_none(file):
     """A new modality is a class; it must need no line in the files that serve them all."""
     tree = ast.parse((Path(hpt_ros.model.__file__).parent / file).read_text(encoding="utf-8"))
-    inputs = [name for modality in MODALITIES.own.values() for name in modality.names]
+    inputs = [name for modality in MODALITIES.of_project().values() for name in modality.names]
     documentation = {
         id(node.body[0].value)
         for node in ast.walk(tree)

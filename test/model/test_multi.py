@@ -25,7 +25,6 @@ from hpt_ros.model import (
     Policy,
     ResNet18Config,
     RobotFiles,
-    SmallCnnConfig,
     Statistics,
     StemConfig,
     TrunkConfig,
@@ -36,8 +35,9 @@ from hpt_ros.model import (
     save_checkpoint,
     save_multi_checkpoint,
 )
-from hpt_ros.model.checkpoint import read_config
+from hpt_ros.model.checkpoint_folder import read_config
 from hpt_ros.model.parts_of_checkpoint import load_shared_parts
+from hpt_ros.model.small_cnn import SmallCnnConfig
 from hpt_ros.model.verifying import statistics_in
 from hpt_ros.model.weight_files import read_tensors
 from hpt_ros.resources import embodiment_file

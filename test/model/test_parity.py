@@ -16,10 +16,7 @@ from torch import nn
 
 from hpt_ros.modalities import MODALITIES
 from hpt_ros.model import (
-    ConvHeadConfig,
     DecoderHeadConfig,
-    FlowHeadConfig,
-    GmmHeadConfig,
     HeadConfig,
     MlpHeadConfig,
     NoEncoderConfig,
@@ -31,7 +28,10 @@ from hpt_ros.model import (
 )
 from hpt_ros.model.attention import CrossAttention
 from hpt_ros.model.config import PolicyConfig
+from hpt_ros.model.conv_head import ConvHeadConfig
 from hpt_ros.model.encoder_config import DepthEncoderConfig, LanguageConfig
+from hpt_ros.model.flow import FlowHeadConfig
+from hpt_ros.model.mixture_head import GmmHeadConfig
 from hpt_ros.model.positions import position_table
 from hpt_ros.model.trunk import Attention
 

@@ -11,17 +11,11 @@ from support.refused import refused
 from torch.nn import functional
 
 from hpt_ros.errors import Code, HptError
-from hpt_ros.model import (
-    ConvHeadConfig,
-    DecoderHeadConfig,
-    FlowHeadConfig,
-    GmmHeadConfig,
-    MlpHeadConfig,
-    Policy,
-    SmallCnnConfig,
-    Statistics,
-    StemConfig,
-)
+from hpt_ros.model import DecoderHeadConfig, MlpHeadConfig, Policy, Statistics, StemConfig
+from hpt_ros.model.conv_head import ConvHeadConfig
+from hpt_ros.model.flow import FlowHeadConfig
+from hpt_ros.model.mixture_head import GmmHeadConfig
+from hpt_ros.model.small_cnn import SmallCnnConfig
 
 VARIANTS = {
     "mean, mlp": {},

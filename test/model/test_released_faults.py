@@ -19,16 +19,16 @@ from support.refused import refused
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.model import (
-    ConvHeadConfig,
     DecoderHeadConfig,
-    FlowHeadConfig,
-    GmmHeadConfig,
     MlpHeadConfig,
     ResNet18Config,
     load_checkpoint,
     load_trunk,
     save_checkpoint,
 )
+from hpt_ros.model.conv_head import ConvHeadConfig
+from hpt_ros.model.flow import FlowHeadConfig
+from hpt_ros.model.mixture_head import GmmHeadConfig
 from hpt_ros.policies.factory import load_policy
 from hpt_ros.resources import checkpoint_folder, embodiment_file
 

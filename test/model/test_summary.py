@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 
 import torch
 
-from hpt_ros.model import FlowHeadConfig, Policy, StemConfig, load_checkpoint, save_checkpoint
+from hpt_ros.model import Policy, StemConfig, load_checkpoint, save_checkpoint
+from hpt_ros.model.flow import FlowHeadConfig
 from hpt_ros.model.summary import (
     ALL_MODALITIES,
     checkpoint_report,

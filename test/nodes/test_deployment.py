@@ -86,7 +86,7 @@ def recorded(folder: Path, robot_type: Any, cell: str, stop_s: float) -> Path:
 def test_when_the_recorder_has_a_deployment_expect_its_bag_to_convert_by_the_trained_names(tmp_path):
     path = recorded(tmp_path / "bags", Robot, CELL, stop_s=3.0)
     with Bag.open(path) as bag:
-        assert Embodiment.loads(bag.embodiment_text()) == Embodiment.loads(TRAINED)
+        assert Embodiment.loads(bag.embodiment_text() or "") == Embodiment.loads(TRAINED)
         assert Deployment.loads(bag.custom["hpt_ros.deployment"]) == Deployment.loads(CELL)
         assert not inspect(bag, with_names_of(bag, Embodiment.loads(TRAINED))).lacks
     convert([path], tmp_path / "dataset")

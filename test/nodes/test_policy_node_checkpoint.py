@@ -35,7 +35,8 @@ from hpt_msgs.msg import PolicyStatus
 from hpt_ros.control import State
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import HptError
-from hpt_ros.model import Policy, SmallCnnConfig, Statistics, StemConfig, TrunkConfig, save_checkpoint
+from hpt_ros.model import Policy, Statistics, StemConfig, TrunkConfig, save_checkpoint
+from hpt_ros.model.small_cnn import SmallCnnConfig
 from hpt_ros.nodes.common.composition import Composition
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.policies.factory import load_policy

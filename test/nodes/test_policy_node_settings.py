@@ -22,7 +22,6 @@ from hpt_ros.nodes.common.parameters import names
 from hpt_ros.nodes.policy.parameter_callback import ALWAYS, CONNECTED, NEVER, WHILE_INACTIVE
 from hpt_ros.nodes.policy.policy_node import PolicyNode
 from hpt_ros.policies.loading import LoadedPolicy
-from hpt_ros.runtime import policy_config
 from hpt_ros.runtime.kinematics import read_urdf
 from hpt_ros.runtime.policy_config import PolicyNodeConfig
 
@@ -46,13 +45,6 @@ def test_encoding_ahead_is_switched_at_run_time_and_what_cannot_change_is_refuse
     assert switched.successful
     assert not node.runtime.observations.encode_ahead
     assert "one of auto, eager, openvino" in node.describe_parameter("backend").additional_constraints
-
-
-def test_backends_and_precisions_that_there_are_can_be_named():
-    from hpt_ros.model import backends
-
-    assert (backends.AUTO, *backends.BACKENDS) == policy_config.BACKENDS
-    assert set(backends.PRECISIONS) == set(policy_config.PRECISIONS)
 
 
 def test_commands_go_out_in_every_form_that_is_asked_for(rig):

@@ -85,7 +85,7 @@ def test_an_episode_is_recorded_as_it_was_published(graph, tmp_path):
             "nice",
         )
         assert episode.episode_id == started.episode_id
-        assert Embodiment.loads(bag.embodiment_text()) == Embodiment.loads(TEXT)
+        assert Embodiment.loads(bag.embodiment_text() or "") == Embodiment.loads(TEXT)
         messages = list(bag.messages(["/joint_states", "/notes"]))
     joints = [item for item in messages if item.topic == "/joint_states"]
     np.testing.assert_allclose([item.content.position[0] for item in joints], np.arange(60, 180) / 50)

@@ -110,7 +110,7 @@ def test_when_a_write_fails_for_want_of_space_expect_the_rest_readable_and_the_r
     with Bag.open(path, recover=True) as bag:
         assert len(list(bag.messages(["/eye"]))) > 20
         assert len(list(bag.messages(["/joint_states"]))) == 1
-        assert Embodiment.loads(bag.embodiment_text()) == Embodiment.loads(TEXT)
+        assert Embodiment.loads(bag.embodiment_text() or "") == Embodiment.loads(TEXT)
     for file in Path(path).iterdir():
         file.unlink()
     on_its_thread(recorder, recorder.start_episode)
@@ -244,7 +244,7 @@ def test_when_the_process_is_killed_expect_a_bag_that_can_be_recovered(compositi
         positions = [message.content.position[0] for message in bag.messages(["/joint_states"])]
         (episode,) = find_episodes(bag)
         assert episode.task == "push the button"
-        assert Embodiment.loads(bag.embodiment_text()) == Embodiment.loads(TEXT)
+        assert Embodiment.loads(bag.embodiment_text() or "") == Embodiment.loads(TEXT)
     assert len(positions) > 10
 
 

@@ -18,10 +18,11 @@ from sensing_rig import SENSING, message_of
 from support.refused import assert_refusal
 
 from hpt_ros.control import State
-from hpt_ros.errors import Code
+from hpt_ros.errors import Code, Refusal
 from hpt_ros.nodes.common.fast_dds import profiles_variable
 from hpt_ros.nodes.policy.kinds import Kind
 from hpt_ros.nodes.policy.streams import KEPT, StreamMonitor
+from hpt_ros.observation.track import too_old
 
 START = 1_700_000_000 * NS
 CAMERA = ROBOT.stream("front")
@@ -38,10 +39,12 @@ def fed(periods: list[float], delay_s: float = 0.01) -> tuple[StreamMonitor, int
     return monitor, now
 
 
-def front(monitor: StreamMonitor, stale: str = "", absent: str = "", age_s: float | None = 0.01) -> Any:
+def front(
+    monitor: StreamMonitor, stale: str = "", absent: Refusal | None = None, age_s: float | None = 0.01
+) -> Any:
     ages = {} if age_s is None else {"front": age_s}
     found = monitor.statuses(
-        "n", ages, {"front": stale} if stale else {}, {"front": absent} if absent else {}
+        "n", ages, {"front": stale} if stale else {}, {"front": absent} if absent is not None else {}
     )
     (status,) = [item for item in found if item.name == "n: stream front"]
     return SimpleNamespace(
@@ -208,7 +211,10 @@ def test_stale_is_an_error_absent_a_warning_and_inactive_is_neither():
     assert (front(monitor, stale="too old").level, front(monitor, stale="too old").message) == (
         DiagnosticStatus.ERROR, "too old",
     )  # fmt: skip
-    assert front(monitor, absent="too old").level == DiagnosticStatus.WARN
+    assert (
+        front(monitor, absent=too_old("newest sample", 300_000_000, 150_000_000)).level
+        == DiagnosticStatus.WARN
+    )
     assert front(monitor, age_s=None).level == DiagnosticStatus.OK
     assert front(monitor, age_s=None).message == "not subscribed: the node is not active"
 

@@ -8,32 +8,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from support import tiny_robot
 
 from hpt_ros.embodiment import Embodiment
 
-TEXT = """
-format: hpt_ros/embodiment/1
-name: tiny
-task: push the button
-tick_hz: 10.0
-observation_horizon: 3
-streams:
-  - {name: left, modality: image, topic: /left, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 8, width: 12}}
-  - {name: right, modality: image, topic: /right, type: sensor_msgs/msg/CompressedImage, rate_hz: 10.0,
-     tolerance_s: 0.15, image: {height: 8, width: 12}}
-  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
-     tolerance_s: 0.1, joints: [a, b], fields: [position, velocity], unit: rad}
-action:
-  topic: /command
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [b, a]
-  rate_hz: 50.0
-  horizon: 4
-  limits:
-    - {name: b, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}
-    - {name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}
-"""
+# Smaller pictures than of the robot that bags are made of, and a longer window.
+TEXT = tiny_robot.TEXT.replace("observation_horizon: 2", "observation_horizon: 3").replace(
+    "height: 16, width: 24", "height: 8, width: 12"
+)
 
 # Every modality, two of the message types of depth, and a joint state that comes in parts.
 EVERYTHING = """
@@ -57,16 +39,7 @@ streams:
   - {name: cloud, modality: pointcloud, topic: /cloud, type: sensor_msgs/msg/PointCloud2, rate_hz: 10.0,
      tolerance_s: 0.15, points: 5}
   - {name: instruction, modality: language, topic: /task, type: std_msgs/msg/String, rate_hz: 1.0, tolerance_s: 1.0}
-action:
-  topic: /command
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [b, a]
-  rate_hz: 50.0
-  horizon: 4
-  limits:
-    - {name: b, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}
-    - {name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}
-"""
+""" + tiny_robot.TEXT[tiny_robot.TEXT.index("action:") :]
 
 
 class Messages:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.observation import DecodeError, InvalidSampleError, ObservationBuffer, TickGrid
+from hpt_ros.observation.track import NEVER_SEEN, Absence, Restart
 
 MS = 1_000_000
 BASE = 1_700_000_000_000_000_000  # a date: stamps exceed the 53 bits of a float
@@ -81,7 +82,7 @@ def test_when_a_stream_was_never_seen_expect_the_reason_and_no_data(robot):
     buffer.push("joints", BASE, BASE, state(1, 2, 3, 4))
     tick = buffer.ticks_ready(BASE + 20 * MS)[0]
     assert not tick.valid
-    assert dict(tick.missing) == {"right": "never seen"}
+    assert tick.missing == {"right": NEVER_SEEN}
     assert dict(tick.arrays) == {}
     assert tick.state.size == 0
     assert tick.ages_s["right"] == math.inf
@@ -95,7 +96,8 @@ def test_when_a_stream_is_stale_expect_age_and_tolerance(robot):
         buffer.push("right", BASE + step * 10 * MS, BASE + step * 10 * MS, image(0))
     ticks = {(tick.stamp_ns - BASE) // MS: tick for tick in buffer.ticks_ready()}
     assert ticks[100].valid  # 0.1 s old, tolerance 0.15 s
-    assert dict(ticks[200].missing) == {"left": "newest sample is 0.200 s old (tolerance 0.15 s)"}
+    assert list(ticks[200].missing) == ["left"]
+    assert str(ticks[200].missing["left"]) == "newest sample is 0.200 s old (tolerance 0.15 s)"
 
 
 def test_when_the_sample_before_is_too_old_expect_no_interpolation_across_the_gap(robot):
@@ -127,7 +129,7 @@ def test_when_arrival_goes_back_expect_a_reset_with_a_reason(robot):
     buffer = ObservationBuffer(robot)
     feed_all(buffer, BASE + 5_000 * MS)
     reason = buffer.push("left", BASE, BASE, image(1))
-    assert reason == "the clock went back by 5.001 s"
+    assert (reason.code, str(reason)) == (Restart.BACK, "the clock went back by 5.001 s")
     assert buffer.resets == 1
     tick = buffer.ticks_ready(BASE + 20 * MS)[-1]
     assert tick.restart == reason
@@ -147,7 +149,8 @@ def test_when_stamps_of_one_stream_go_back_expect_a_reset_naming_it(robot):
     buffer = ObservationBuffer(robot)
     feed_all(buffer, BASE)
     reason = buffer.push("right", BASE - 2_000 * MS, BASE + 5 * MS, image(1))
-    assert reason == "the stamps of stream 'right' went back by 2.000 s"
+    assert (reason.code, reason.value) == (Restart.STAMPS, 2.0)
+    assert str(reason) == "the stamps of stream 'right' went back by 2.000 s"
     assert buffer.ticks_ready(BASE + 100 * MS)[0].restart == reason
 
 
@@ -159,13 +162,13 @@ def test_ticks_resolved_before_a_jump_stay_and_carry_no_reason(robot):
     ticks = buffer.ticks_ready(BASE - 4_900 * MS)
     assert [(tick.stamp_ns - BASE) // MS for tick in ticks] == [0, -5_000]
     assert ticks[0].valid
-    assert [bool(tick.restart) for tick in ticks] == [False, True]
+    assert [tick.restart is None for tick in ticks] == [True, False]
 
 
 def test_threads_that_overtake_one_another_are_no_jump(robot):
     buffer = ObservationBuffer(robot)
     feed_all(buffer, BASE)
-    assert buffer.push("left", BASE + MS, BASE, image(1)) == ""
+    assert buffer.push("left", BASE + MS, BASE, image(1)) is None
     assert buffer.resets == 0
 
 
@@ -188,7 +191,7 @@ def test_reset_forgets_samples_and_waiting_ticks(robot):
     assert buffer.ticks_ready(BASE + 400 * MS) == []
     buffer.push("left", BASE + 400 * MS, BASE + 401 * MS, image(1))
     ticks = buffer.ticks_ready(BASE + 420 * MS)
-    assert [tick.restart for tick in ticks] == ["activated"]
+    assert [(tick.restart.code, str(tick.restart)) for tick in ticks] == [(Restart.ASKED, "activated")]
     assert not ticks[0].valid
 
 
@@ -205,10 +208,13 @@ def test_refused_messages_do_not_count_and_the_tick_says_so(robot, messages):
     feed_all(buffer, BASE)
     bad = messages.joints(velocity=(0.0, float("nan")), stamp_ns=BASE + 250 * MS)
     buffer.push_message("joints", bad, BASE + 251 * MS)
-    assert "'b.velocity'" in buffer.refused()["joints"]
+    assert buffer.refused()["joints"].value == "b.velocity"
     tick = buffer.ticks_ready(BASE + 320 * MS)[-1]
-    assert "0.300 s old" in tick.missing["joints"]
-    assert "last message was refused" in tick.missing["joints"]
+    absence = tick.missing["joints"]
+    assert (absence.code, absence.value) == (Absence.TOO_OLD, pytest.approx(0.3))
+    assert "its last message was refused (" in str(absence)
+    assert isinstance(absence.cause, Refusal)
+    assert absence.cause.value == "b.velocity"
     buffer.push_message("joints", messages.joints(stamp_ns=BASE + 330 * MS), BASE + 331 * MS)
     assert buffer.refused() == {}
 
@@ -255,7 +261,8 @@ def test_when_a_deferred_picture_is_bad_expect_the_one_before(robot):
     tick = buffer.ticks_ready(BASE + 20 * MS)[-1]
     assert tick.arrays["left"][0, 0, 0] == 4
     assert tick.ages_s["left"] == pytest.approx(0.06)
-    assert buffer.refused() == {"left": "the picture is cut short"}
+    assert list(buffer.refused()) == ["left"]
+    assert (buffer.refused()["left"].code, buffer.refused()["left"].subject) == (Code.DAMAGED, "the picture")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError, Stream
+from hpt_ros.errors import Code
 from hpt_ros.observation import InvalidSampleError, decode, measured_ns
 from hpt_ros.observation.transforms import TransformChain
 
@@ -55,7 +56,8 @@ def test_a_pose_is_along_the_frames_whatever_lies_above_both(seed):
     assert chain.take(message(link("world", "l1", 5, first), link("l1", "l2", 5, second))) is None
     problem = chain.problem()
     assert problem is not None
-    assert "no frame 'tool0' among base, l1, l2, world" in problem
+    assert (problem.code, problem.value) == (Code.MISSING, "tool0")
+    assert "has no frame 'tool0' among base, l1, l2, world" in str(problem)
     pose = chain.take(message(link("l2", "/tool0", 0, tool)))
     expected = np.linalg.inv(base) @ first @ second @ tool
     vector = decode(chain.stream, pose)

@@ -9,17 +9,18 @@ import pytest
 from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment, ImageSpec
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.observation import ObservationWindow, Tick, assemble
+from hpt_ros.observation.track import NEVER_SEEN, Restart
 
 
-def tick(index, *, valid=True, restart=""):
+def tick(index, *, valid=True, restart=None):
     images = {
         name: np.full((8, 12, 3), 10 * index + view, np.uint8) for view, name in enumerate(("left", "right"))
     }
     state = np.array([index, 0.1, 0.2, 1 / 3])
     if not valid:
-        return Tick(index, index * 100, {}, {}, {}, {"left": "never seen"}, restart)
+        return Tick(index, index * 100, {}, {}, {}, {"left": NEVER_SEEN}, restart)
     return Tick(index, index * 100, images, {"state": state}, {}, {}, restart)
 
 
@@ -66,7 +67,7 @@ def test_a_gap_starts_the_episode_anew(robot, broken):
 def test_a_restart_starts_the_episode_anew(robot):
     window = ObservationWindow(robot, horizon=2)
     window.push(tick(1))
-    window.push(tick(2, restart="the clock went back by 1 s"))
+    window.push(tick(2, restart=Refusal(Restart.BACK, "the clock", 1.0, problem="went back by 1 s")))
     assert seen(window.inputs()) == [2, 2]
     window.push(tick(3))
     assert seen(window.inputs()) == [2, 3]
@@ -106,7 +107,7 @@ def full_tick(index, *, absent=(), task="push it"):
         {},
         {},
         texts={} if "instruction" in absent else {"language": task},
-        absent=dict.fromkeys(absent, "never seen"),
+        absent=dict.fromkeys(absent, NEVER_SEEN),
     )
 
 
@@ -182,7 +183,7 @@ def test_a_modality_absent_in_one_tick_of_the_window_is_left_out(everything, str
 def test_when_the_state_is_absent_at_the_first_tick_expect_no_previous_actions(everything):
     window = ObservationWindow(everything)
     lost = dataclasses.replace(
-        full_tick(5), vectors={"wrench": np.arange(6.0)}, absent={"joints": "never seen"}
+        full_tick(5), vectors={"wrench": np.arange(6.0)}, absent={"joints": NEVER_SEEN}
     )
     window.push(lost)
     assert {"state", "actions"}.isdisjoint(window.inputs())

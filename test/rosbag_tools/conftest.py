@@ -5,7 +5,12 @@
 from __future__ import annotations
 
 import pytest
+from support.custom_bags import maker
 from support.tiny_robot import Robot
+
+from .other_robots import others
+
+__all__ = ["maker", "others"]
 
 
 @pytest.fixture(scope="session")

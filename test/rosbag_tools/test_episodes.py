@@ -7,7 +7,7 @@ import pytest
 from rosbag_tools import bag_schema
 from rosbag_tools.bag_schema import EVENTS_TOPIC
 from rosbag_tools.errors import BagError
-from rosbag_tools.reading.episodes import Episode, find_episodes
+from rosbag_tools.reading.episodes import Episode, LeftOut, find_episodes
 from rosbag_tools.reading.reader import Bag
 
 MS = 1_000_000
@@ -62,15 +62,15 @@ def test_an_end_without_a_start_is_no_episode(robot, tmp_path):
 @pytest.mark.parametrize(
     ("episode", "keep", "reason"),
     [
-        (Episode(0, 1), False, ""),
-        (Episode(0, 1, outcome="success"), False, ""),
-        (Episode(0, 1, outcome="failure"), False, "failure"),
-        (Episode(0, 1, outcome="failure"), True, ""),
-        (Episode(0, 1, discarded=True), True, "discarded"),
+        (Episode(0, 1), False, None),
+        (Episode(0, 1, outcome="success"), False, None),
+        (Episode(0, 1, outcome="failure"), False, LeftOut.FAILURE),
+        (Episode(0, 1, outcome="failure"), True, None),
+        (Episode(0, 1, discarded=True), True, LeftOut.DISCARDED),
     ],
 )
 def test_left_out(episode, keep, reason):
-    assert episode.left_out(keep_failures=keep) == reason
+    assert episode.left_out(keep_failures=keep) is reason
 
 
 def test_when_the_marker_topic_has_another_type_expect_error(robot, tmp_path):

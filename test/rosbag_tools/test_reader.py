@@ -70,7 +70,7 @@ def test_embodiment_text_comes_from_the_metadata_or_from_the_message(robot, tmp_
     with Bag.open(robot.write(tmp_path / "b", told)) as bag:
         assert bag.embodiment_text() == "from message"
     with Bag.open(robot.write(tmp_path / "c", messages)) as bag:
-        assert bag.embodiment_text() == ""
+        assert bag.embodiment_text() is None
 
 
 def test_when_there_is_no_bag_expect_it_named(tmp_path):

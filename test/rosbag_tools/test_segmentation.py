@@ -18,6 +18,7 @@ from hpt_ros.dataset.conversion_report import EpisodeReport
 from hpt_ros.dataset.layout import STATE
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.observation import Tick
+from hpt_ros.observation.track import NEVER_SEEN
 from rosbag_tools.converting.resample import Row
 from rosbag_tools.converting.segmentation import MIN_SPAN_S, REST_KEPT_S, Spans, minimum_ticks
 
@@ -48,7 +49,7 @@ def rows_of(pieces):
         for _ in range(ticks):
             place += 0.05 * (what == MOVE)
             state = np.array([place])
-            missing = {"joints": "silent"} if what == GAP else {}
+            missing = {"joints": NEVER_SEEN} if what == GAP else {}
             tick = Tick(
                 len(rows),
                 len(rows) * 100_000_000,

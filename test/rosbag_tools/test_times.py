@@ -14,8 +14,9 @@ from support.tiny_robot import MS, START_NS
 
 from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
-from hpt_ros.dataset.conversion_report import Dropped
+from hpt_ros.dataset.conversion_report import EpisodeReport
 from hpt_ros.embodiment import Embodiment
+from hpt_ros.observation.track import NEVER_SEEN, too_old
 from rosbag_tools.bootstrap.first_embodiment import first_embodiment
 from rosbag_tools.converting.convert import Options, convert
 from rosbag_tools.converting.timing import Timing
@@ -188,12 +189,14 @@ def test_when_a_camera_is_late_expect_its_own_first_file_to_convert_the_bag(robo
 
 
 def test_when_reasons_differ_in_numbers_alone_expect_one_kind_and_the_most_frequent_first():
-    dropped = Dropped()
-    for reason in ("never seen", "newest sample is 0.2 s old", "newest sample is 0.31 s old"):
-        dropped.count(reason)
+    report = EpisodeReport("bag", "", "", "", "", "")
+    old = [too_old("newest sample", age_ms * 1_000_000, 150_000_000) for age_ms in (200, 310)]
+    for absence in (NEVER_SEEN, *old):
+        report.drop({"left": absence})
+    dropped = report.dropped["left"]
     assert dropped.ticks == 3
-    assert dropped.most_frequent == "newest sample is 0.2 s old"
-    assert len(dropped.reasons) == 2
+    assert dropped.most_frequent == str(old[0])
+    assert [ticks for ticks, _ in dropped.reasons.values()] == [1, 2]
 
 
 # ---- a clock that was set back

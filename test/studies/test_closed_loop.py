@@ -103,7 +103,7 @@ def finished(folder: Path) -> Path:
 
 def test_each_cell_leaves_files_that_hpt_compare_takes(finished: Path) -> None:
     arms = [read_arm(finished / "outcomes" / f"{STATE_ONLY}-{start}") for start in ("scratch", "no_trunk")]
-    (row,) = compare(*arms).rows
+    (row,) = compare(arms[0], arms[1]).rows
     assert row.paired.scenes == 2
     assert [arm.training_seeds for arm in arms] == [2, 2]
     runs = arms[1].runs["feed_dog"]

@@ -85,3 +85,6 @@ def check_refusals(environment):
             for wrong in ([0.0] * (len(output.names) + 1), [nan] * len(output.names)):
                 with pytest.raises(HptError, match="finite numbers"):
                     environment.command(output.topic, Message(data=wrong))
+
+
+CHECKS = (check_messages, check_seeds, check_hold, check_refusals)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -22,20 +23,15 @@ from hpt_ros.dataset.importing.source import Image
 from hpt_ros.errors import Code
 from hpt_ros.observation.image_files import image_file
 
-NUMBERS, PIXELS, FILES, TEXTS, OTHER = "numbers", "pixels", "files", "texts", ""
 # A picture has at least so many pixels on a side; smaller arrays of three dimensions are numbers.
 _LEAST_PX = 8
 _BLOCK = 32  # rows of images that are read at a time, and that are looked at for their range
-_FILTERS = "install the extra umi (hdf5plugin) for Blosc and other filters"
-# Remedies of what h5py, zarr and their codecs raise, by a part of it; the names of what is wanted are in the text.
-_REMEDIES = (
-    ("imagecodecs", "install the extra umi (imagecodecs) for images of JPEG XL"),
-    ("codec", "install the package that registers this codec with numcodecs"),
-    ("filter", _FILTERS),
-    ("can't open directory", _FILTERS),
-    ("h5clear", "if nothing writes it any more, run `h5clear -s FILE` on it"),
-    ("unable to lock", "wait until nothing writes it, or set HDF5_USE_FILE_LOCKING=FALSE"),
-)  # fmt: skip
+
+
+class What(Enum):
+    """What a column is; files are images as JPEG or PNG."""
+
+    NUMBERS, PIXELS, FILES, TEXTS, OTHER = range(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +39,17 @@ class Kind:
     """What a column is.
 
     Attributes:
-        name: NUMBERS, PIXELS, FILES, TEXTS or OTHER.
+        what: it is.
         reason: why it is not taken, if it is OTHER; may be empty.
     """
 
-    name: str
+    what: What
     reason: str = ""
 
 
 @contextlib.contextmanager
 def reading(
-    name: str, otherwise: str = "leave it out with --skip-bad, or copy the dataset again"
+    name: str, remedy: str = "leave it out with --skip-bad, or copy the dataset again"
 ) -> Iterator[None]:
     """Turn whatever h5py, zarr and their codecs raise for damaged data, which no document states, into one sentence."""
     try:
@@ -62,9 +58,8 @@ def reading(
         raise
     except Exception as error:
         text = " ".join(str(error).split())[:160]
-        remedy = next((remedy for part, remedy in _REMEDIES if part in text.lower()), otherwise)
         raise DatasetError(
-            Code.UNREADABLE, name, cause=f"{type(error).__name__}: {text}", remedy=remedy
+            Code.UNREADABLE, name, cause=f"{type(error).__name__}: {text}", remedy=remedy,
         ) from error  # fmt: skip
 
 
@@ -81,37 +76,39 @@ def kind_of(name: str, column: Any, length: int) -> Kind:
     """
     shape, dtype = column.shape, column.dtype
     if not shape:
-        return Kind(OTHER)
+        return Kind(What.OTHER)
     if shape[0] < length:
-        return Kind(OTHER, f"{shape[0]} rows where {length} were expected")
+        return Kind(What.OTHER, f"{shape[0]} rows where {length} were expected")
     if dtype.names:
-        return Kind(OTHER, "of several fields a row")
+        return Kind(What.OTHER, "of several fields a row")
     if dtype.kind in "OSUVT" or (dtype == np.uint8 and len(shape) == 2):
         with reading(name):
             first = column[0]
         if (data := _bytes(first)) is not None:
-            return Kind(OTHER, "depth") if is_depth_file(data) else Kind(FILES)
+            return Kind(What.OTHER, "depth") if is_depth_file(data) else Kind(What.FILES)
         if isinstance(first, (bytes, str)):
-            return Kind(TEXTS)
+            return Kind(What.TEXTS)
         if dtype != np.uint8:
-            return Kind(OTHER)
+            return Kind(What.OTHER)
     if dtype.kind not in "fiub":
-        return Kind(OTHER)
+        return Kind(What.OTHER)
     return _of_shape(shape[1:], dtype)
 
 
 def _of_shape(sides: tuple[int, ...], dtype: np.dtype[Any]) -> Kind:
     ends, middle = sides[:1] + sides[-1:], sorted(sides)
     if len(sides) == 3 and (3 in ends or sides[2] == 4) and middle[1] >= _LEAST_PX:
-        return Kind(PIXELS)
+        return Kind(What.PIXELS)
     if len(sides) in (2, 3) and middle[-2] >= _LEAST_PX and (len(sides) == 2 or 1 in ends):
         if dtype == np.uint8:
-            return Kind(OTHER, "one channel of 8 bits: grey, or coded depth")
+            return Kind(What.OTHER, "one channel of 8 bits: grey, or coded depth")
         shape = "x".join(map(str, sides))
-        return Kind(OTHER, f"{shape} values a row: depth, or several vectors" if len(sides) == 2 else "depth")
+        return Kind(
+            What.OTHER, f"{shape} values a row: depth, or several vectors" if len(sides) == 2 else "depth"
+        )
     if len(sides) <= 2:
-        return Kind(NUMBERS)
-    return Kind(OTHER, f"{'x'.join(map(str, sides))} values a row")
+        return Kind(What.NUMBERS)
+    return Kind(What.OTHER, f"{'x'.join(map(str, sides))} values a row")
 
 
 def size_of(name: str, column: Any, row: int) -> tuple[int, int]:

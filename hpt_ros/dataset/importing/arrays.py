@@ -16,12 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.importing import array_columns
 from hpt_ros.dataset.importing.array_columns import (
-    FILES,
-    NUMBERS,
-    PIXELS,
     Images,
+    What,
     kind_of,
     numbers_of,
     reading,
@@ -102,7 +99,9 @@ class ArraySource:
         length = _length(name, columns, action, stored.broken)
         kinds = {key: kind_of(f"{key!r} of {name}", columns[key], length) for key in columns}
         vectors = {
-            key: int(np.prod(columns[key].shape[1:])) for key, kind in kinds.items() if kind.name == NUMBERS
+            key: int(np.prod(columns[key].shape[1:]))
+            for key, kind in kinds.items()
+            if kind.what is What.NUMBERS
         }
         others = {key: kind.reason or "no numbers" for key, kind in kinds.items() if key not in vectors}
         others.update(stored.broken)
@@ -122,7 +121,7 @@ class ArraySource:
         )
         self.action_names, self.state_names = self._names(self._action), self._names(self._state)
         self.labels = {label_of(key): key for key, dim in vectors.items() if dim == 1 and label_of(key)}
-        images = [key for key, kind in kinds.items() if kind.name in (PIXELS, FILES)]
+        images = [key for key, kind in kinds.items() if kind.what in (What.PIXELS, What.FILES)]
         views = make_unique([to_name(_shorten(key)) for key in images])
         self._images = dict(zip(views, images, strict=True))
         row = stored.rows.start if stored.rows else 0
@@ -134,7 +133,7 @@ class ArraySource:
                 key
                 for end in TEXTS
                 for key, kind in kinds.items()
-                if kind.name == array_columns.TEXTS and key.split("/")[-1] == end
+                if kind.what is What.TEXTS and key.split("/")[-1] == end
             ),
             "",
         )

@@ -9,7 +9,6 @@ https://github.com/tonyzhaozh/act, record_sim_episodes.py (``observations/qpos``
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,8 +86,6 @@ def _natural(text: str) -> list[Any]:
 
 def _file(path: Path) -> Any:
     h5py = require_extra("h5py", extra="export", what="importing HDF5")
-    if importlib.util.find_spec("hdf5plugin") is not None:  # filters that h5py has not, as Blosc
-        importlib.import_module("hdf5plugin")
     kind = recognise(path)
     if kind is not HDF5:
         what = "no HDF5 file" if kind is None else kind.name
@@ -157,9 +154,19 @@ def _collect(group: Any, above: str, columns: dict[str, Any], broken: dict[str, 
             broken[key] = f"a link{to}, which is not there"
             continue
         if hasattr(item, "dtype") and hasattr(item, "shape"):
+            _bring_filters(item)
             columns[key] = item
         elif hasattr(item, "keys") and (place := item.id.__hash__()) not in seen:  # no circle of links
             _collect(item, f"{key}/", columns, broken, seen | {place})
+
+
+def _bring_filters(item: Any) -> None:
+    """Load what reads Blosc and other filters of an array that h5py has not; raise MissingExtraError without it."""
+    h5py = require_extra("h5py", extra="export", what="importing HDF5")
+    properties = item.id.get_create_plist()
+    for index in range(properties.get_nfilters()):
+        if not h5py.h5z.filter_avail(number := properties.get_filter(index)[0]):
+            require_extra("hdf5plugin", extra="umi", what=f"importing HDF5 with the filter {number}")
 
 
 def _attributes(item: Any) -> Mapping[str, str]:

@@ -40,24 +40,26 @@ def in_order(rows: pa.Table, name: str) -> pa.Table:
     return rows.take(pa.array(order))
 
 
-def odd_times(rows: pa.Table, fps: float, name: str) -> str:
-    """Return what rows' timestamps, in seconds, say against a rate; empty if nothing or if they have none."""
+def odd_times(rows: pa.Table, fps: float, name: str) -> str | None:
+    """Return what rows' timestamps, in seconds, say against a rate; None if nothing or if they have none."""
     if "timestamp" not in rows.column_names or rows.num_rows < 2:
-        return ""
+        return None
     try:
         return odd_steps(numbers(rows, "timestamp", 1, name)[:, 0], fps)
     except DatasetError:  # nothing depends on them
-        return ""
+        return None
 
 
-def odd_steps(times_s: NDArray[np.floating[Any]], fps: float) -> str:
-    """Return what times of rows, (length,) in seconds, say against a rate; empty if nothing."""
+def odd_steps(times_s: NDArray[np.floating[Any]], fps: float) -> str | None:
+    """Return what times of rows, (length,) in seconds, say against a rate; None if nothing."""
     steps = np.diff(times_s)
     steps = steps[np.isfinite(steps)]
     step_s = float(np.median(steps)) if len(steps) else 0.0
     if step_s <= 0:
-        return ""
+        return None
     if abs(step_s * fps - 1) > _OFF:
         return f"its timestamps are {step_s:.4g} s apart ({1 / step_s:.4g} Hz)"
     longest = float(steps.max())
-    return f"its timestamps leap by {longest:.4g} s" if longest > max(_GAP_PERIODS * step_s, _GAP_S) else ""
+    if longest <= max(_GAP_PERIODS * step_s, _GAP_S):
+        return None
+    return f"its timestamps leap by {longest:.4g} s"

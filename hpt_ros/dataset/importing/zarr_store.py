@@ -8,7 +8,6 @@ https://github.com/real-stanford/diffusion_policy, diffusion_policy/common/repla
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import os
@@ -29,7 +28,7 @@ from hpt_ros.extras import require_extra
 _ENDS = "episode_ends"
 _DEPTH = 6  # folders between a store's and an array's
 _AGAIN = "copy the dataset again"
-_PICKLED = "pickled, which could run any program"
+_INSTALL = "install the package of its codec, or copy the dataset again"
 _DESCRIBING = (".zarray", ".zattrs", "zarr.json")  # files of groups and arrays
 
 
@@ -42,14 +41,16 @@ def open_zarr(
         DatasetError: it has another layout, no episode can be read, columns are not there, or nobody states a rate.
     """
     zarr = require_extra("zarr", extra="export", what="importing Zarr")
-    if importlib.util.find_spec("imagecodecs") is not None:  # UMI's images are JPEG XL
-        importlib.import_module("imagecodecs.numcodecs").register_codecs(verbose=False)
     where = f"dataset {str(root)!r}"
     with reading(where, _AGAIN):
         store = zarr.storage.ZipStore(str(root), mode="r") if root.is_file() else str(root)
         files = _zipped(root) if root.is_file() else _below(root)
     arrays = {path for path, text in files.items() if _is_array(path, text)}
-    arrays = {path.rpartition("/")[0] for path in arrays}
+    coded = {path.rpartition("/")[0]: _codecs(files[path]) for path in arrays}
+    if any(name.startswith("imagecodecs_") for names in coded.values() for name in names):
+        codecs = require_extra("imagecodecs.numcodecs", extra="umi", what=f"{where} of JPEG XL images")
+        codecs.register_codecs(verbose=False)
+    arrays = set(coded)
     ends = min((path for path in arrays if path.split("/")[-1] == _ENDS), key=len, default=None)
     if ends is None:
         alone = arrays == {""}
@@ -67,18 +68,18 @@ def open_zarr(
         if not path.startswith(data) or path.startswith(f"{top}meta/"):
             continue
         key = path.removeprefix(data)
+        if "pickle" in coded[path]:
+            broken[key] = "pickled, which could run any program"
+            continue
         try:
-            with reading(f"{key!r} of {where}", _AGAIN):
+            with reading(f"{key!r} of {where}", _INSTALL):
                 item = zarr.open_array(store, path=path, mode="r")
-                if any(getattr(entry, "codec_id", "") == "pickle" for entry in item.filters or ()):
-                    broken[key] = _PICKLED
-                elif item.shape:
+                if item.shape:
                     columns[key] = item
         except DatasetError as error:
-            cause = str(error.refusal.cause)
-            if "codec not available" in cause:  # what installs it brings the column
+            if _has_images(files, path):  # a policy without its cameras is none that anybody wanted
                 raise
-            broken[key] = _PICKLED if "pickle" in cause else cause
+            broken[key] = str(error.refusal.cause)
     with reading(f"meta/{_ENDS} of {where}", _AGAIN):
         stops = np.asarray(zarr.open_array(store, path=ends, mode="r")[:])
     stops = _checked(where, stops)
@@ -143,6 +144,21 @@ def _json(text: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _codecs(text: str) -> list[str]:
+    """Return the names of the codecs of an array of version 2; version 3 has its own."""
+    about = _json(text)
+    filters = about.get("filters")
+    entries = [about.get("compressor"), *(filters if isinstance(filters, list) else ())]
+    return [str(entry.get("id")) for entry in entries if isinstance(entry, dict)]
+
+
+def _has_images(files: Mapping[str, str], path: str) -> bool:
+    """Return whether an array's description says that it has four dimensions."""
+    about = {**_json(files.get(f"{path}/zarr.json", "")), **_json(files.get(f"{path}/.zarray", ""))}
+    shape = about.get("shape")
+    return isinstance(shape, list) and len(shape) == 4
 
 
 def _attributes(files: Mapping[str, str], top: str) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class _Commands(Mapping[str, CommandType]):
         return name in MESSAGE_TYPES and MESSAGE_TYPES[str(name)].command is not None
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name, item in MESSAGE_TYPES.own.items() if item.command is not None)
+        return (name for name, item in MESSAGE_TYPES.of_project().items() if item.command is not None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

@@ -15,8 +15,6 @@ from hpt_ros.model.inputs import INTEGERS
 from hpt_ros.model.modalities import Pictures
 from hpt_ros.model.policy import Policy
 
-PRECISIONS = ("float32", "bfloat16", "int8")
-
 
 class BackendError(HptError):
     """A backend cannot run this policy, here, as asked."""

@@ -37,7 +37,7 @@ class CompileBackend(Backend):
             raise BackendError(
                 Code.INVALID, "the backend 'compile'",
                 problem=f"needs a C++ compiler, but {wanted or ', '.join(COMPILERS)} is not on the path",
-                remedy="install g++, or use the backend 'eager' or 'openvino'",
+                remedy="install g++, or use the backend 'auto'",
             )  # fmt: skip
         prepared = in_precision(policy, precision)
         self._encoders = {

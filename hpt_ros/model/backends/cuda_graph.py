@@ -31,7 +31,7 @@ class CudaGraphBackend(Backend):
             raise BackendError(
                 Code.INVALID, "the backend 'cuda_graph'", str(policy.device),
                 problem="is for NVIDIA GPUs, but the policy is on {value}",
-                remedy="move it to 'cuda', or use the backend 'eager' or 'openvino' on a CPU",
+                remedy="move it to 'cuda', or use the backend 'auto'",
             )  # fmt: skip
         self._prepared = in_precision(policy, precision)
         self._acts: dict[tuple[str, ...], _Recorded] = {}

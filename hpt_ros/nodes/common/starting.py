@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import rclpy
+from rclpy.logging import get_logging_directory
 from rclpy.signals import SignalHandlerOptions
 
 from hpt_ros.errors import Code, HptError
@@ -32,6 +33,7 @@ def begin(words: list[str] | None, context: rclpy.Context) -> None:
             or Fast DDS has a value that cannot be.
     """
     _name_log_folder()
+    _require_log_folder()
     _require_domain()
     if rclpy.get_rmw_implementation_identifier().startswith("rmw_fastrtps"):
         require_profiles()
@@ -39,14 +41,23 @@ def begin(words: list[str] | None, context: rclpy.Context) -> None:
         rclpy.init(args=words, context=context, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # RCLError, UnknownROSArgsError, ...: rclpy's have no class in common
         reason = re.sub(r", at \S+:\d+|failed to initialize rcl: ", "", " ".join(str(error).split()))
-        if "log directory" in reason:
-            raise HptError(
-                Code.UNSUPPORTED, "ROS", problem=f"cannot keep its logs ({reason.rstrip('.')})",
-                remedy="set ROS_LOG_DIR to a folder that can be written",
-            ) from error  # fmt: skip
         raise HptError(
             Code.UNREADABLE, "the arguments after --ros-args", problem=f"cannot be read: {reason.rstrip('.')}",
             remedy="write '-p name:=value', '-r from:=to' or '--params-file file.yaml'",
+        ) from error  # fmt: skip
+
+
+def _require_log_folder() -> None:
+    """Check that rcl can keep its logs, without which it does not begin and names a line of its source."""
+    try:
+        folder = get_logging_directory()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except (OSError, RuntimeError) as error:
+        raise HptError(
+            Code.UNWRITABLE, "ROS", problem="cannot keep its logs", cause=error,
+            remedy="set ROS_LOG_DIR to a folder that can be written",
         ) from error  # fmt: skip
 
 

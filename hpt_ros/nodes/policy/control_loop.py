@@ -240,11 +240,11 @@ class ControlLoop:
             connections.send_chunk(step.result, now_ns)
             node.draw(now_ns)
         if step.internal is not None:
-            node.unusable(Kind.INTERNAL, "the node", step.internal)
+            node.state_log.complain(Kind.INTERNAL, "the node", step.internal)
         if step.problem is not None:
-            node.unusable(Kind.POLICY, "the policy", str(step.problem))
+            node.unusable(Kind.POLICY, "the policy", step.problem)
         for stream, problem in step.complaints:
-            node.unusable(Kind.UNUSABLE, stream, str(problem))
+            node.unusable(Kind.UNUSABLE, stream, problem)
         for stream, problem in step.lost:
             node.state_log.warn(Kind.LOST, stream, str(problem))
         if before is State.HOLDING and runtime.controller.state is State.FAULT:

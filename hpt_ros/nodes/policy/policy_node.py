@@ -318,10 +318,10 @@ class PolicyNode(StrictParameters, LifecycleNode):
         """Look whether the goal of ~/run has ended."""
         self._run.check(runtime, control_ns)
 
-    def unusable(self, kind: Kind, who: str, problem: str) -> None:
+    def unusable(self, kind: Kind, who: str, problem: Refusal) -> None:
         """Count and log what could not be used."""
         self.watched().unusable(who, problem)
-        self.state_log.complain(kind, who, problem)
+        self.state_log.complain(kind, who, str(problem))
 
     def connected(self) -> RosInterfaces:
         """What a configured node is connected to."""

@@ -123,7 +123,7 @@ class RosInterfaces:
         elif problem := chain.problem():
             stream = chain.stream
             self._node.get_logger().warning(
-                f"stream {stream.name!r} (topic {stream.topic}) has {problem}; correct frame and child",
+                f"stream {stream.name!r} (topic {stream.topic}) has no pose: {problem}",
                 throttle_duration_sec=LOG_PERIOD_S,
                 skip_first=True,  # the other of the two topics comes a moment later
             )

@@ -48,7 +48,8 @@ class _Seen:
     received: int = 0
     unusable: int = 0
     unstamped: int = 0
-    problem: str | None = None  # why the newest message that could not be used could not
+    header: bool = True  # whether its type has a stamp
+    problem: Refusal | None = None  # why the newest message that could not be used could not
     problem_s: float = -math.inf  # steady time of it
     size: tuple[int, int] | None = None  # height and width of its images as they come
     colours: bool | None = None  # whether they have any
@@ -103,6 +104,7 @@ class StreamMonitor:
             seen.delays_s.append((arrival_ns - measured_ns(stream, message, arrival_ns)) / NS_PER_S)
             return None
         seen.unstamped += 1
+        seen.header = header is not None
         if header is None:
             return None  # its type has no stamp, which the embodiment file's author knows
         return Refusal(
@@ -170,7 +172,7 @@ class StreamMonitor:
         images = f"the images of stream {stream.name!r}"
         return Refusal(Kind.IMAGE, images, size, problem=problem, remedy=remedy)
 
-    def unusable(self, name: str, problem: str) -> None:
+    def unusable(self, name: str, problem: Refusal) -> None:
         """Note that a message could not be used, and why."""
         if name in self._seen:
             self._seen[name].unusable += 1
@@ -180,7 +182,7 @@ class StreamMonitor:
         """How many messages came."""
         return self._seen[name].received
 
-    def refused(self, name: str) -> str | None:
+    def refused(self, name: str) -> Refusal | None:
         """Return why the newest messages of a stale stream could not be used; None if they could, or none come."""
         seen = self._seen[name]
         return seen.problem if time.monotonic() - seen.problem_s < REFUSED_FOR_S else None
@@ -260,7 +262,7 @@ class StreamMonitor:
         node_name: str,
         ages_s: Mapping[str, float],
         stale: Mapping[str, str],
-        optional: Mapping[str, str],
+        optional: Mapping[str, Refusal],
     ) -> list[Any]:
         """diagnostic_msgs/DiagnosticStatus of each stream.
 
@@ -271,11 +273,13 @@ class StreamMonitor:
             optional: streams that it does without now, and why.
         """
         return [
-            self._status(node_name, stream, ages_s.get(name), stale.get(name, ""), optional.get(name, ""))
+            self._status(node_name, stream, ages_s.get(name), stale.get(name, ""), optional.get(name))
             for name, stream in self._streams.items()
         ]
 
-    def _status(self, node_name: str, stream: Stream, age_s: float | None, stale: str, absent: str) -> Any:
+    def _status(
+        self, node_name: str, stream: Stream, age_s: float | None, stale: str, absent: Refusal | None
+    ) -> Any:
         seen = self._seen[stream.name]
         status = DiagnosticStatus(
             level=DiagnosticStatus.OK, name=f"{node_name}: stream {stream.name}", hardware_id=stream.topic
@@ -287,11 +291,11 @@ class StreamMonitor:
             status.message = "not subscribed: the node is not active"
         elif stale:
             status.level, status.message = DiagnosticStatus.ERROR, stale
-        elif absent:
+        elif absent is not None:
             status.level, status.message = DiagnosticStatus.WARN, f"absent: {absent}; the policy does without"
         elif (warning := self._warning(stream)) is not None:
             status.level, status.message = DiagnosticStatus.WARN, str(warning)
-        elif seen.unstamped and stream.type.split("/")[-1] not in _WITHOUT_HEADER:
+        elif seen.unstamped and seen.header:
             status.level = DiagnosticStatus.WARN
             status.message = f"{seen.unstamped} messages without a time stamp; their arrival was taken for it"
         values: dict[str, float | int | str] = {
@@ -311,9 +315,6 @@ class StreamMonitor:
             for key, value in values.items()
         ]
         return status
-
-
-_WITHOUT_HEADER = ("Float32MultiArray", "Float64MultiArray", "String")
 
 
 def _rate_hz(intervals_s: NDArray[np.float64]) -> float:

@@ -43,7 +43,7 @@ class TopicCallbacks:
             problem = runtime.streams.message(stream, message, now_ns)
             runtime.metrics.add("message_s", time.monotonic() - began_s)
             if problem is not None:
-                node.unusable(Kind.UNUSABLE, stream.name, str(problem))
+                node.unusable(Kind.UNUSABLE, stream.name, problem)
 
     def deadman(self, message: Any) -> None:
         """Take the state of the enabling switch."""

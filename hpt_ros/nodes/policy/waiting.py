@@ -158,7 +158,7 @@ def _stream(
     """Return why a stream is stale, with more than the watchdog knows of it."""
     refused = None if monitor is None else monitor.refused(stream.name)
     if refused is not None:
-        return Reason(Code.STREAM_REFUSED, refused, stream.name)
+        return Reason(Code.STREAM_REFUSED, str(refused), stream.name)
     delay_s = math.nan if monitor is None else monitor.delay_s(stream.name)
     if abs(delay_s) > OTHER_CLOCK_S:
         return Reason(

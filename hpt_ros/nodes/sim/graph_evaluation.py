@@ -23,7 +23,7 @@ from std_srvs.srv import Trigger
 
 from hpt_msgs.srv import ClearFault
 from hpt_ros.control import State
-from hpt_ros.errors import Code, HptError
+from hpt_ros.errors import Code, HptError, Refusal
 from hpt_ros.evaluation.evaluate import Job
 from hpt_ros.evaluation.rollout import (
     JUDGED_NS,
@@ -130,7 +130,7 @@ class Graph:
     def wait_for_end(self, arm: PolicyArm | ExpertArm, start_s: float, limit_s: float) -> Any:
         """Wait until the task is done, time is up, or the arm gives up; returns the simulator's last answer."""
         look_s, result = start_s, self.runner.task_result()
-        while look_s < start_s + limit_s and not result.success and not arm.fault:
+        while look_s < start_s + limit_s and not result.success and arm.fault is None:
             look_s = min(look_s + JUDGED_S, start_s + limit_s)
             self.runner.wait_until(look_s)
             result = self.runner.task_result()
@@ -171,12 +171,13 @@ class PolicyArm:
         set_task(self.node.set_task, runtime.loaded, self._graph.environment)
 
     @property
-    def fault(self) -> str:
-        """Why the policy node stopped by itself; empty if it did not."""
+    def fault(self) -> Refusal | None:
+        """Why the policy node stopped by itself; None if it did not."""
         with self.node.lock:
             runtime = self.node.runtime
-            failed = runtime is not None and runtime.controller.state is State.FAULT
-            return str(runtime.controller.reason) if runtime is not None and failed else ""
+            if runtime is None or runtime.controller.state is not State.FAULT:
+                return None
+            return runtime.controller.reason
 
     def samples_s(self) -> Samples:
         """Timings in s by name since it began, see `hpt_ros.runtime.metrics.Metrics`."""
@@ -219,7 +220,7 @@ class PolicyArm:
             fault = self.fault
             runner.change_policy_state(Transition.TRANSITION_DEACTIVATE)
         graph.require_own_domain()  # one may have come, or been discovered, meanwhile: then the episode says nothing
-        if fault:
+        if fault is not None:
             runner.call(ClearFault, "/policy_node/clear_fault")
         times_s = self.samples_s().get("inference_s", np.empty(0))[inferences:]
         period_s = 1.0 / graph.robot.action.rate_hz
@@ -229,7 +230,7 @@ class PolicyArm:
             progress=float(result.progress),
             duration_s=duration_s,
             detail=str(result.detail),
-            fault=fault,
+            fault="" if fault is None else str(fault),
             holds=self._holds,
             counters=counters,
             refused=graph.sim.refused - refused,
@@ -265,7 +266,7 @@ class ExpertArm:
         node: the teleoperator.
     """
 
-    fault = ""
+    fault = None
 
     def __init__(self, graph: Graph, job: Job) -> None:
         """Make the node."""

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError  # before Python 3.11 not the builtin one
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -38,19 +37,14 @@ from hpt_ros.nodes.common.interfaces import import_interface
 from hpt_ros.nodes.common.parameters import StrictParameters
 from hpt_ros.nodes.common.spinning import run_node
 from hpt_ros.nodes.sim.sensor_publishers import ImagePublisher, image_topics, sensor_publishers
-from hpt_ros.sim.demonstrations import MOST_DISTURBANCE_RAD
+from hpt_ros.nodes.sim.sim_parameters import SimParameters
 from hpt_ros.sim.environment import (
-    ENVIRONMENTS,
     Counts,
     Environment,
     Expert,
     HasExpert,
     Selects,
-    make_environment,
 )
-from hpt_ros.sim.transport import Transport
-from hpt_ros.sim.variation import level_of, restrict, with_settings
-from hpt_ros.structured import field
 
 NS_PER_S: Final = 1_000_000_000
 TICK_NS: Final = 10_000_000  # /clock: 100 Hz
@@ -67,55 +61,6 @@ EXPERT_TOPIC: Final = "sim/expert_action"
 _STOPPED: Final = Refusal(
     Code.NOT_READY, "the simulator", problem="has stopped", remedy="start sim_node again"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SimParameters:
-    """ROS parameters of the node."""
-
-    environment: str = field("name of the environment, as 'hpt eval --env' takes it", default="feed_dog")
-    real_time_factor: float = field(
-        "simulated seconds per wall second; 0 runs as fast as possible",
-        default=1.0,
-        minimum=0.0,
-        maximum=100.0,
-    )
-    picture_height: int = field("height of /picture_camera", default=480, unit="px", minimum=16, maximum=960)
-    picture_width: int = field("width of /picture_camera", default=640, unit="px", minimum=16, maximum=1280)
-    jpeg_quality: int = field("quality of the compressed images", default=90, minimum=1, maximum=100)
-    image_delay_s: float = field(
-        "shortest time from a camera's exposure to the image's publication",
-        default=0.0, unit="s", minimum=0.0, maximum=10.0,
-    )  # fmt: skip
-    image_jitter_s: float = field(
-        "mean of a random time on top, drawn for each image", default=0.0, unit="s", minimum=0.0, maximum=10.0
-    )
-    image_lost: float = field(
-        "ratio of images that are never published", default=0.0, minimum=0.0, maximum=1.0
-    )
-    disturbance_rad: float = field(
-        "standard deviation of smooth random offsets between commanded and executed joint targets",
-        default=0.0, unit="rad", minimum=0.0, maximum=MOST_DISTURBANCE_RAD,
-    )  # fmt: skip
-    difficulty: str = field(
-        "how far scenes differ: standard, varied, hard or extreme, as 'hpt eval --difficulty'",
-        default="standard",
-    )
-    vary: tuple[str, ...] = field("one thing of it each, KEY=VALUE, as 'hpt eval --vary'", default=())
-    seed: int = field("seed of the scene at the start", default=0, minimum=0)
-
-    def make(self) -> Environment:
-        """Make the environment.
-
-        Raises:
-            HptError: there is none of that name, it cannot be made here, or does not vary so.
-        """
-        images = Transport(self.image_delay_s, self.image_jitter_s, self.image_lost)
-        varies = ENVIRONMENTS[self.environment].varies
-        variation = with_settings(restrict(level_of(self.difficulty), varies), self.vary)
-        return make_environment(
-            self.environment, images, disturbance_rad=self.disturbance_rad, variation=variation
-        )
 
 
 class SimNode(StrictParameters, Node):

@@ -32,9 +32,7 @@ def unseen():
     return made
 
 
-@pytest.mark.parametrize(
-    "check", [suites.check_messages, suites.check_seeds, suites.check_hold, suites.check_refusals]
-)
+@pytest.mark.parametrize("check", suites.CHECKS)
 def test_an_environment_keeps(environment, check):
     check(environment)
 

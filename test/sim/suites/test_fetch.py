@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import numpy as np
@@ -28,20 +29,15 @@ def environment():
     made.close()
 
 
-@pytest.mark.parametrize(
-    "check", [suites.check_messages, suites.check_seeds, suites.check_hold, suites.check_refusals]
-)
+@pytest.mark.parametrize("check", suites.CHECKS)
 def test_an_environment_keeps(environment, check):
     check(environment)
 
 
 @pytest.mark.parametrize("task", ["reach", "push", "pick-place"])
 def test_its_expert_solves(task):
-    made = make_environment(f"fetch/{task}")
-    try:
+    with contextlib.closing(make_environment(f"fetch/{task}")) as made:
         suites.check_expert(made, 1000)
-    finally:
-        made.close()
 
 
 def test_commands_are_where_the_gripper_goes(environment):

@@ -20,7 +20,6 @@ from hpt_ros.sim.suites.libero.client import LiberoProcess, libero_python
 from hpt_ros.sim.suites.libero.environment import GRIPPER, HAND, LiberoEnvironment
 from hpt_ros.sim.suites.libero.tasks import OBJECTS
 
-CHECKS = [suites.check_messages, suites.check_seeds, suites.check_hold, suites.check_refusals]
 S = 1_000_000_000
 
 
@@ -35,7 +34,7 @@ def environment():
     made.close()
 
 
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", suites.CHECKS)
 def test_an_environment_keeps(environment, check):
     check(environment)
 
@@ -127,7 +126,7 @@ def real():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("check", suites.CHECKS)
 def test_libero_itself_keeps(real, check):
     check(real)
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import warnings
 
@@ -30,20 +31,15 @@ def environment():
     made.close()
 
 
-@pytest.mark.parametrize(
-    "check", [suites.check_messages, suites.check_seeds, suites.check_hold, suites.check_refusals]
-)
+@pytest.mark.parametrize("check", suites.CHECKS)
 def test_an_environment_keeps(environment, check):
     check(environment)
 
 
 @pytest.mark.parametrize("task", ["reach", "pick-place", "door-open"])
 def test_its_expert_solves(task):
-    made = make_environment(f"metaworld/{task}")
-    try:
+    with contextlib.closing(make_environment(f"metaworld/{task}")) as made:
         suites.check_expert(made, 1000)
-    finally:
-        made.close()
 
 
 def test_the_expert_through_commands_moves_everything_as_in_the_benchmark_itself(environment):

@@ -24,9 +24,7 @@ def environment():
     made.close()
 
 
-@pytest.mark.parametrize(
-    "check", [suites.check_messages, suites.check_seeds, suites.check_hold, suites.check_refusals]
-)
+@pytest.mark.parametrize("check", suites.CHECKS)
 def test_an_environment_keeps(environment, check):
     check(environment)
 
