@@ -44,7 +44,7 @@ CLOCKS_APART_S = 60.0
 COARSE_RATIO = 0.4
 # A silence of so many periods, and of at least so many seconds, is a pause or a clock that was set, and no rate.
 PAUSE_PERIODS, PAUSE_S = 20.0, 10.0
-# Messages before and after a leap of a clock by which it is told from the nonsense of one message.
+# Messages before and after a leap of a clock that set it apart from the nonsense of one message.
 STEADY_MESSAGES = 5
 # Below this rate a topic is events, of which no skew can be said.
 STEADY_HZ = 1.0
