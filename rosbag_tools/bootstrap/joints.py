@@ -97,11 +97,14 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
     """
     forms: dict[tuple[str, ...], _Form] = {}
     odd = OddMessages()
+    unusable: dict[str, str] = {}
     start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
     for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
         if joint_state.empty(message.content):
             continue  # it does not count
         names, positions = tuple(message.content.name), np.asarray(message.content.position, dtype=np.float64)
+        if positions.shape == (len(names),):
+            names, positions = _usable(names, positions, unusable)
         try:
             if names not in forms or positions.shape != (len(names),):
                 check_names(names, positions)
@@ -131,6 +134,7 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
         sorted(seen - courses.keys()),
         "its position is never a number; if its driver fills it later, add it to the stream's joints",
     )
+    left_out |= unusable
     holds = tuple(name for name in kept if name in silent)
     if holds:
         rate_hz = max(rate_hz, 1.0 / float(np.median(np.diff(arrivals))))
@@ -145,6 +149,28 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
         left_out,
         odd=odd.sentence(),
     )
+
+
+def _usable(
+    names: tuple[str, ...], positions: Floats, unusable: dict[str, str]
+) -> tuple[tuple[str, ...], Floats]:
+    """The joints of a message that a file can name, each once; why others cannot be is added to `unusable`."""
+    if len(set(names)) == len(names) and all(name and name.isprintable() for name in names):
+        return names, positions
+    first = {name: place for place, name in reversed(list(enumerate(names)))}
+    for place, name in enumerate(names):
+        if not name or not name.isprintable():
+            unusable[repr(name[:40])] = "a file cannot have this name"
+        elif positions[place] != positions[first[name]]:
+            unusable[name] = (
+                "it is twice in a message, with two positions; let its driver publish each joint once"
+            )
+    chosen = [
+        place
+        for name, place in sorted(first.items(), key=lambda item: item[1])
+        if name and name.isprintable() and name not in unusable
+    ]
+    return tuple(names[place] for place in chosen), positions[chosen]
 
 
 class _Form:

@@ -252,3 +252,45 @@ def test_depth_that_shows_nothing_is_named_with_its_first_time(tmp_path, value, 
     assert "60% of the depth images of near have no distance, or one everywhere, the first 1.0 s" in note
     assert main(["quality", str(tmp_path / "data"), "--out", str(tmp_path / "quality.html")]) in (0, 1)
     assert "near have hardly a distance, or one everywhere, the first at 1.0 s" in capsys.readouterr().out
+
+
+def add_joint(name, position=None):
+    def change(message):
+        message.name = [*message.name, name]
+        message.position = np.append(message.position, message.position[0] if position is None else position)
+        message.velocity = np.append(message.velocity, message.velocity[0])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "dims", "words"),
+    [
+        (add_joint(""), 2, "a file cannot have this name"),
+        (add_joint("b"), 2, ""),
+        (add_joint("b", 9.0), 1, "joint b': it is twice in a message, with two positions"),
+    ],
+)
+def test_a_name_that_is_empty_or_there_twice_costs_that_joint_alone(robot, tmp_path, change, dims, words):
+    bag = robot.write(tmp_path / "bag", changed(robot, "/joint_states", change, 1))
+    first = first_file(bag)
+    made = Embodiment.loads(first.text)
+    assert len(made.state_names) == dims
+    assert any(words in line for line in first.left_out)
+    report = convert([bag], tmp_path / "data", made)
+    assert report.kept == report.ticks
+
+
+def test_lists_of_bytes_that_are_images_are_named_as_such(robot, tmp_path):
+    layout = robot.make("std_msgs/msg/MultiArrayLayout", dim=[], data_offset=0)
+    kind, found = "std_msgs/msg/UInt8MultiArray", []
+    for topic, log_ns, message in robot.messages():
+        if topic == "/right":
+            message = robot.make(kind, layout=layout, data=np.asarray(message.data))
+        elif topic == "/left":
+            message = robot.make(kind, layout=layout, data=np.zeros(1152, np.uint8))
+        found.append((topic, log_ns, message))
+    bag = robot.write(tmp_path / "bag", found, types={**robot.topics, "/left": kind, "/right": kind})
+    said = first_file(bag).left_out
+    assert any("'data' is a PNG image of 48x32: let its sender" in line for line in said)
+    assert any("'data' is a list of 1152 bytes, as of an image" in line for line in said)
