@@ -83,7 +83,7 @@ ALLOWED: dict[str, frozenset[str]] = {
             "hpt_ros.report",
         }
     )
-    | frozenset({"google.protobuf", "google_crc32c", "h5py", "imagecodecs.numcodecs", "zarr"}),
+    | frozenset({"google.protobuf", "google_crc32c", "h5py", "hdf5plugin", "imagecodecs.numcodecs", "zarr"}),
     # huggingface_hub: published weights at hf://user/repo; the second line: optional extras
     "hpt_ros.model": frozenset({"huggingface_hub", "numpy", "openvino", "safetensors", "torch", "yaml"})
     | frozenset({"hpt_ros.modalities"})

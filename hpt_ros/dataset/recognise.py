@@ -16,7 +16,7 @@ from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.layout import EMBODIMENT, is_dataset
 from hpt_ros.errors import Code
 
-_BEGIN_BYTES = 64
+_BEGIN_BYTES = 512
 # Folders below one that was named in which a dataset is looked for: Hugging Face's cache has three (snapshots/HASH).
 _DEPTH = 3
 
@@ -43,6 +43,7 @@ OWN = Kind("a dataset of this project", "train on it as it is, or look at it wit
 LEROBOT_1 = Kind("a LeRobot dataset of version 1", "bring it to version 2 with lerobot's own scripts first")
 ARRAY_RECORD = Kind("an ArrayRecord file", "write the dataset as TFRecord with TensorFlow Datasets first")
 PARQUET = Kind("a Parquet file", "give the folder of the whole dataset, which has meta/info.json")
+CUT_ZIP = Kind("a ZIP file that is cut short", "copy it again")
 POINTER = Kind("a Git LFS pointer, not the file itself", "fetch the files with `git lfs pull`")
 ARCHIVE = Kind("an archive", "unpack it and give the folder")
 
@@ -56,7 +57,7 @@ _MAGIC: tuple[tuple[bytes, Kind], ...] = (
     (b"PAR1", PARQUET),
 )
 ENDINGS_RLDS = ("*.tfrecord*",)
-ENDINGS_HDF5 = ("*.hdf5", "*.h5")
+ENDINGS_HDF5 = (".hdf5", ".h5")
 
 
 def recognise(path: Path) -> Kind | None:
@@ -76,12 +77,18 @@ def _of_file(path: Path) -> Kind | None:
     if begin.startswith(b"PK") and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-        inside = any(name.rpartition("/")[2] in (".zgroup", "zarr.json") for name in names)
+        inside = any(name.rpartition("/")[2] in (".zgroup", ".zarray", "zarr.json") for name in names)
         return ZARR if inside else ARCHIVE
+    if begin.startswith(b"PK\x03\x04"):
+        return CUT_ZIP
     for part, kind in ((".tfrecord", TFRECORD), (".array_record", ARRAY_RECORD)):
         if part in path.name:
             return kind
-    if begin.startswith(b"\x1f\x8b") or begin[:6] in (b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c"):
+    if (
+        begin.startswith(b"\x1f\x8b")
+        or begin[:6] in (b"\xfd7zXZ\0", b"7z\xbc\xaf\x27\x1c")
+        or begin[257:262] == b"ustar"
+    ):
         return ARCHIVE
     return None
 
@@ -91,19 +98,28 @@ def _of_folder(path: Path) -> Kind | None:
         return OWN if (path / EMBODIMENT).is_file() else LEROBOT
     if (path / "meta_data/info.json").is_file():
         return LEROBOT_1
-    if any((path / name).is_file() for name in (".zgroup", ".zattrs", "zarr.json")):
+    if any((path / name).is_file() for name in (".zgroup", ".zattrs", ".zarray", "zarr.json")):
+        return ZARR
+    # Files whose names begin with a dot are easily lost on the way.
+    if any((path / "meta/episode_ends" / name).is_file() for name in (".zarray", "zarr.json")):
         return ZARR
     bags = ("metadata.yaml", "*.mcap", "*.mcap.zstd", "*.db3", "*.db3.zstd", "*.bag")
     if any(any(path.glob(ending)) for ending in bags):
         return BAG
+    if find_hdf5(path):
+        return HDF5
     for endings, kind in (
-        (ENDINGS_HDF5, HDF5),
         (ENDINGS_RLDS, TFRECORD),
         (("*.array_record*",), ARRAY_RECORD),
     ):
         if any(any(path.glob(ending)) for ending in endings):
             return kind
     return None
+
+
+def find_hdf5(folder: Path) -> list[Path]:
+    """Return the files of a folder that are called HDF5, in capitals or not."""
+    return [path for path in folder.iterdir() if path.suffix.lower() in ENDINGS_HDF5 and path.is_file()]
 
 
 def unreadable(path: Path, what: str, error: BaseException) -> DatasetError:

@@ -137,14 +137,16 @@ def _ticks(robot: Embodiment, episode: SourceEpisode) -> Iterator[dict[str, NDAr
         resize_by_nearest,
     )  # OpenCV, only when it is needed
 
-    for what, vectors in (("state", episode.state), ("action", episode.action)):
+    labels = [(f"label {label}", values.reshape(-1, 1)) for label, values in episode.labels.items()]
+    for what, vectors in (("state", episode.state), ("action", episode.action), *labels):
         with np.errstate(over="ignore"):
             bad = np.argwhere(~np.isfinite(vectors.astype(np.float32)))
         if len(bad):
             row, column = bad[0]
+            element = f", element {column}" if vectors.shape[1] > 1 else ""
             raise DatasetError(
                 Code.NOT_FINITE, episode.name, vectors[row, column],
-                problem=f"has the {what} {{value}} in row {row}, element {column}",
+                problem=f"has the {what} {{value}} in row {row}{element}",
                 expected="finite values of single precision",
                 remedy="fix the dataset, or leave the episode out with --skip-bad",
             )  # fmt: skip

@@ -52,6 +52,10 @@ def open_source(
             Code.UNSUPPORTED, repr(str(root)), kind.name, problem=f"is {kind.name}, which is not imported",
             remedy=kind.remedy,
         )  # fmt: skip
+    if root.is_dir() and not any(root.iterdir()):
+        raise DatasetError(
+            Code.EMPTY, repr(str(root)), problem="is an empty folder", remedy="give that of a dataset"
+        )
     below = find_below(root) if root.is_dir() else []
     if below:
         kind = recognise(below[0])

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.tables import integers, numbers
@@ -42,9 +45,14 @@ def odd_times(rows: pa.Table, fps: float, name: str) -> str | None:
     if "timestamp" not in rows.column_names or rows.num_rows < 2:
         return None
     try:
-        steps = np.diff(numbers(rows, "timestamp", 1, name)[:, 0])
+        return odd_steps(numbers(rows, "timestamp", 1, name)[:, 0], fps)
     except DatasetError:  # nothing depends on them
         return None
+
+
+def odd_steps(times_s: NDArray[np.floating[Any]], fps: float) -> str | None:
+    """Return what times of rows, (length,) in seconds, say against a rate; None if nothing."""
+    steps = np.diff(times_s)
     steps = steps[np.isfinite(steps)]
     step_s = float(np.median(steps)) if len(steps) else 0.0
     if step_s <= 0:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -153,6 +154,7 @@ def choose_columns(
     wanted: Sequence[str] | None,
     usual: Sequence[Sequence[str]],
     what: str,
+    others: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return the columns that make a vector.
 
@@ -162,6 +164,7 @@ def choose_columns(
         wanted: those that were named; the first of `usual` that are all there if None.
         usual: their usual names.
         what: "action", or "state", which may lack if none was named.
+        others: its other columns to what they are.
 
     Raises:
         DatasetError: one is not there, or there is no action; names those that there are.
@@ -170,6 +173,10 @@ def choose_columns(
         found = next((columns for columns in usual if all(name in vectors for name in columns)), None)
         if found is not None or what == "state":
             return list(found or ())
+        if (
+            known := next((columns[0] for columns in usual if columns[0] in (others or {})), None)
+        ) is not None:
+            raise _no_numbers(where, known, what, (others or {})[known], vectors)
         names = " or ".join(" + ".join(columns) for columns in usual)
         raise DatasetError(
             Code.UNKNOWN, where, list(usual),
@@ -177,6 +184,8 @@ def choose_columns(
             remedy=f"name some with --{what}",
         )  # fmt: skip
     for name in wanted:
+        if name not in vectors and name in (others or {}):
+            raise _no_numbers(where, name, what, (others or {})[name], vectors)
         if name not in vectors:
             raise DatasetError(
                 Code.UNKNOWN, where, name,
@@ -184,6 +193,15 @@ def choose_columns(
                 remedy=did_you_mean(name, vectors).removeprefix("; ") or f"name some of them with --{what}",
             )  # fmt: skip
     return list(wanted)
+
+
+def _no_numbers(where: str, name: str, what: str, reason: str, vectors: Mapping[str, int]) -> DatasetError:
+    return DatasetError(
+        Code.WRONG_SHAPE, where, name,
+        problem=f"has the column {{value}}, which cannot be the {what} ({reason}); its columns of numbers are "
+        f"{_list(vectors)}",
+        remedy=f"name some of them with --{what}",
+    )  # fmt: skip
 
 
 def _list(vectors: Mapping[str, int]) -> str:
@@ -204,9 +222,9 @@ def whole_fps(stated: float | None, given: float | None, states: str) -> tuple[f
     if given is not None:
         if not 1.0 <= given <= 1000.0:
             raise DatasetError(Code.OUT_OF_RANGE, "--fps", given, expected="1 to 1000 rows a second")
-        differs = stated is not None and abs(stated - given) > 1e-6
+        differs = stated is not None and not abs(stated - given) <= 1e-6
         return given, [f"--fps {given:g} was taken, {states} {stated:g}"] if differs else []
-    if stated is None:
+    if stated is None or not 0 < stated < math.inf:  # an attribute may hold anything
         raise DatasetError(
             Code.MISSING, "the dataset", problem="does not state how many rows a second it has",
             remedy="add --fps HZ",
