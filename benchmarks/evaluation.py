@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How fast lock-step evaluation is beside what it cannot do without: ``.venv/bin/python benchmarks/evaluation.py``.
 
-The limit is the bare simulator: the same physics steps, the same camera images and the same inferences as the episode
-had, and nothing else. Both take turns, episode by episode, in each of as many processes as there are cores, all of them
-at the same time, as `hpt eval --workers` runs them. A process's time is its CPU time, so that other work on the
+The limit is the bare simulator: the same physics steps towards the same targets, the same camera images and the same
+inferences as the episode had, and nothing else. That they are the same is checked: the world ends as it did in the
+episode, to the last bit. Both take turns, episode by episode, in each of as many processes as there are cores, all of
+them at the same time, as `hpt eval --workers` runs them. A process's time is its CPU time, so that other work on the
 machine, which only makes it wait, does not count; what shared caches and sibling threads cost does.
 """
 
@@ -14,16 +15,19 @@ import argparse
 import multiprocessing
 import sys
 import time
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.evaluation.rollout import EpisodeResult, Rollout
+from hpt_ros.evaluation.rollout import Rollout
 from hpt_ros.policies.protocol import ChunkPolicy, Observation
 from hpt_ros.runtime.policy_config import PolicyChoice
-from hpt_ros.sim.physics import Renderer
+from hpt_ros.sim.physics import Physics, Renderer, whole_steps
 from hpt_ros.sim.table import CAMERA_NS
 from hpt_ros.sim.tasks.feed_dog.environment import FeedDogEnvironment
 
@@ -32,15 +36,14 @@ FIRST_SEED = 1000
 
 @dataclass
 class Kept:
-    """A policy that keeps the observation that it was asked about last."""
+    """A policy that keeps the observations that it was asked about."""
 
     policy: ChunkPolicy
-    asked: int = 0
-    last: Observation | None = None
+    asked: list[Observation] = field(default_factory=list)
 
     def predict(self, observation: Observation) -> NDArray[Any]:
         """Answer, and keep what was asked."""
-        self.asked, self.last = self.asked + 1, observation
+        self.asked.append(observation)
         return self.policy.predict(observation)
 
     def reset(self) -> None:
@@ -80,25 +83,54 @@ def cpu_s() -> float:
     return time.process_time()
 
 
+@contextmanager
+def recorded(physics: Physics) -> Iterator[list[NDArray[np.float64]]]:
+    """Note the actuators' targets of every physics step meanwhile."""
+    targets: list[NDArray[np.float64]] = []
+    step = physics.step
+
+    def noted(count: int = 1) -> None:
+        targets.append(physics.targets_rad)
+        step(count)
+
+    with mock.patch.object(physics, "step", noted):
+        yield targets
+
+
 def bare(
-    environment: FeedDogEnvironment, renderer: Renderer, kept: Kept, episode: EpisodeResult
+    environment: FeedDogEnvironment,
+    renderer: Renderer,
+    kept: Kept,
+    seed: int,
+    targets: list[NDArray[np.float64]],
 ) -> list[float]:
     """CPU time in s of the physics, the images and the inferences of an episode."""
-    environment.reset(episode.seed)
-    physics, images = environment.physics, 1e9 / CAMERA_NS
-    assert kept.last is not None
-    times_s = [cpu_s()]
-    for _ in range(round(episode.duration_s / physics.timestep_s)):
-        physics.step()
-    times_s.append(cpu_s())
-    for _ in range(round(episode.duration_s * images)):
+    ended = environment.physics.data.qpos.copy()
+    environment.reset(seed)
+    physics, asked = environment.physics, tuple(kept.asked)
+    between = whole_steps(CAMERA_NS / 1e9, physics.timestep_s, what="period of the cameras")
+    physics_s = images_s = 0.0
+    for first in range(0, len(targets), between):
+        start_s = cpu_s()
+        for target in targets[first : first + between]:
+            physics.set_targets(target)
+            physics.step()
+        stepped_s = cpu_s()
+        physics_s += stepped_s - start_s
+        if first + between > len(targets):
+            break
+        environment.task.animate()
+        start_s = cpu_s()
         for camera in environment.robot.cameras:
             renderer.render(camera)
-    times_s.append(cpu_s())
-    for _ in range(kept.asked):
-        kept.policy.predict(kept.last)
-    times_s.append(cpu_s())
-    return np.diff(times_s).tolist()
+        images_s += cpu_s() - start_s
+    if not np.array_equal(environment.physics.data.qpos, ended):
+        raise RuntimeError("the bare simulator did something else than the episode")
+    kept.reset()
+    start_s = cpu_s()
+    for observation in asked:
+        kept.policy.predict(observation)
+    return [physics_s, images_s, cpu_s() - start_s]
 
 
 def measure(seeds: range) -> Times:
@@ -113,9 +145,13 @@ def measure(seeds: range) -> Times:
     rollout.episode(FIRST_SEED - 1)  # everything is loaded then
     rows = []
     for seed in seeds:
-        kept.asked, start_s = 0, cpu_s()
+        with recorded(environment.physics) as targets:
+            rollout.episode(seed)
+        kept.asked.clear()
+        start_s = cpu_s()
         episode = rollout.episode(seed)
-        rows.append([episode.duration_s, cpu_s() - start_s, *bare(environment, renderer, kept, episode)])
+        complete_s = cpu_s() - start_s
+        rows.append([episode.duration_s, complete_s, *bare(environment, renderer, kept, seed, targets)])
     renderer.close()
     environment.close()
     return Times(*np.sum(rows, axis=0).tolist())

@@ -326,9 +326,8 @@ def _table(outcomes: Outcomes, timings: Samples) -> Table:
         "smoothness (SPARC, 0 is best), median": f"{np.median(moved):.2f}" if moved else "-",
         "largest velocity over its limit": f"{max(episode.limits_used for episode in episodes):.2f}",
     }
-    if chunks := sum(episode.counters.get("chunks", 0) for episode in episodes):
-        late = sum(episode.counters.get("late_actions_dropped", 0) for episode in episodes)
-        rows["actions of a chunk that come late, mean"] = f"{late / chunks:.1f}"
+    if (late := outcomes.late_actions) is not None:
+        rows["actions of a chunk that come late, mean"] = f"{late:.1f}"
     if silent := [episode for episode in episodes if episode.silent]:
         rows["nothing was commanded"] = (
             f"in {format_count(len(silent), 'episode')}; the last: {silent[-1].detail}"

@@ -76,13 +76,13 @@ def _summary(found: Sequence[Outcomes], seeds: range) -> Table:
     title = f"{about.policy}, scenes {seeds[0]} to {seeds[-1]}"
     table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("environment", no_wrap=True)
-    for column in ("success", "% (95 % interval)", "time"):
+    for column in ("success", "% (95 % interval)", "time", "late"):
         table.add_column(column, justify="right", no_wrap=True)
 
-    def row(name: str, successes: int, episodes: int, time: str) -> None:
+    def row(name: str, successes: int, episodes: int, time: str, late: str) -> None:
         found = success_interval(successes, episodes)
         ratio = f"{100 * found.estimate:.1f} ({100 * found.lower:.1f} to {100 * found.upper:.1f})"
-        table.add_row(name, f"{successes} of {episodes}", ratio, time)
+        table.add_row(name, f"{successes} of {episodes}", ratio, time, late)
 
     total = 0
     for outcomes in found:
@@ -90,8 +90,9 @@ def _summary(found: Sequence[Outcomes], seeds: range) -> Table:
         solved = [episode.duration_s for episode in episodes if episode.success]
         total += len(solved)
         time = f"{np.median(solved):.1f} s" if solved else "-"
-        row(outcomes.provenance.environment, len(solved), len(episodes), time)
+        late = "-" if outcomes.late_actions is None else f"{outcomes.late_actions:.1f}"
+        row(outcomes.provenance.environment, len(solved), len(episodes), time, late)
     table.add_section()
-    row("all", total, len(seeds) * len(found), "")
-    table.caption = "time: to success, median"
+    row("all", total, len(seeds) * len(found), "", "")
+    table.caption = "time: to success, median; late: actions of a chunk that come late, mean"
     return table

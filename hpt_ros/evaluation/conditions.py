@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +19,7 @@ from hpt_ros.evaluation.rollout import RolloutConfig
 from hpt_ros.model.checkpoint_folder import WEIGHTS, locate
 from hpt_ros.model.weight_files import sha256_of
 from hpt_ros.runtime.policy_config import PolicyChoice
-from hpt_ros.sim.environment import ENVIRONMENTS, make_environment, require_varies
+from hpt_ros.sim.environment import ENVIRONMENTS, Environment, make_environment, require_varies
 from hpt_ros.sim.transport import Transport, as_settings, transports_of
 from hpt_ros.sim.variation import Variation, level_of, restrict, with_settings
 from hpt_ros.structured import field
@@ -84,6 +86,20 @@ class Conditions:
         """
         return variation_of(environment, self.difficulty, self.vary)
 
+    @contextmanager
+    def make(self, environment: str) -> Iterator[Environment]:
+        """Make the environment of a name as scenes have it, and free it at the end.
+
+        Raises:
+            HptError: no such environment, or it cannot be so.
+        """
+        variation, transports = self.variation(environment), transports_of(self.transport)
+        found = make_environment(environment, variation=variation, transports=transports)
+        try:
+            yield found
+        finally:
+            found.close()
+
     def job(self, contender: Contender, environment: str, clock: str = LOCK_STEP) -> tuple[Job, Provenance]:
         """Return what is run in the environment of a name, and what its outcomes are made by.
 
@@ -95,30 +111,33 @@ class Conditions:
         Raises:
             HptError: no such environment, or a number that makes no sense.
         """
+        with self.make(environment) as found:
+            return self.job_in(found, contender, environment, clock)
+
+    def job_in(
+        self, made: Environment, contender: Contender, environment: str, clock: str = LOCK_STEP
+    ) -> tuple[Job, Provenance]:
+        """Return the same where the environment is made already."""
         inference_s = self.inference_s if clock == LOCK_STEP else 0.0
         config = RolloutConfig(inference_s=inference_s, time_limit_s=self.time_limit_s)
         images = Transport(self.image_delay_s, self.image_jitter_s, self.image_lost)
         variation, transports = self.variation(environment), transports_of(self.transport)
-        made = make_environment(environment, variation=variation, transports=transports)
-        try:
-            provenance = Provenance(
-                environment=made.name,
-                environment_version=made.version,
-                mujoco_version=version("mujoco"),
-                policy=contender.name,
-                checkpoint_sha256=contender.sha256,
-                inference_s=inference_s,
-                time_limit_s=made.time_limit_s if self.time_limit_s is None else self.time_limit_s,
-                image_delay_s=images.delay_s,
-                image_jitter_s=images.jitter_s,
-                image_lost=images.lost,
-                variation=str(variation),
-                transports=as_settings(transports),
-                hpt_ros_version=__version__,
-                clock=clock,
-            )
-        finally:
-            made.close()
+        provenance = Provenance(
+            environment=made.name,
+            environment_version=made.version,
+            mujoco_version=version("mujoco"),
+            policy=contender.name,
+            checkpoint_sha256=contender.sha256,
+            inference_s=inference_s,
+            time_limit_s=made.time_limit_s if self.time_limit_s is None else self.time_limit_s,
+            image_delay_s=images.delay_s,
+            image_jitter_s=images.jitter_s,
+            image_lost=images.lost,
+            variation=str(variation),
+            transports=as_settings(transports),
+            hpt_ros_version=__version__,
+            clock=clock,
+        )
         job = Job(
             environment, contender.choice, contender.runner, images, variation=variation, transports=transports,
             config=config,

@@ -75,6 +75,13 @@ class Outcomes:
         """How many episodes succeeded."""
         return sum(episode.success for episode in self.episodes)
 
+    @property
+    def late_actions(self) -> float | None:
+        """Mean number of a chunk's actions whose time is over when it comes; None where no chunk came."""
+        chunks = sum(episode.counters.get("chunks", 0) for episode in self.episodes)
+        late = sum(episode.counters.get("late_actions_dropped", 0) for episode in self.episodes)
+        return late / chunks if chunks else None
+
 
 def write_outcomes(path: Path, outcomes: Outcomes) -> None:
     """Write the file, whole or not at all, in place of one that is there.

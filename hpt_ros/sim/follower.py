@@ -90,7 +90,8 @@ class TrajectoryFollower:
         except HptError:
             self.counters.refused += 1
             raise
-        values = np.array([point.state.positions[columns] for point in message.points])
+        rows = [point.state.positions[columns] for point in message.points]
+        values = np.concatenate(rows).reshape(len(rows), -1)
         inside = np.minimum(np.maximum(values, LOWER_RAD), UPPER_RAD)
         within = np.array_equal(inside, values)
         taken = message
@@ -118,7 +119,7 @@ class TrajectoryFollower:
         self.counters.position_limit += not within
         start_ns = (message.stamp_ns or now_ns) - now_ns
         times = np.array([start_ns + point.time_from_start_ns for point in message.points]) / NS_PER_S
-        past = int(np.searchsorted(times, 0.0, side="right"))
+        past = int(times.searchsorted(0.0, side="right"))
         path = np.concatenate([self._target[None], inside[past:]])
         times = np.concatenate([[0.0], times[past:]])
         speed = np.abs(path[1:] - path[:-1]) / (times[1:] - times[:-1])[:, None]

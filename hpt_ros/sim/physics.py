@@ -110,17 +110,17 @@ class Physics:
     @property
     def joint_positions_rad(self) -> Array:
         """Measured joint angles (N,), a copy."""
-        return np.array(self._positions[self._qpos])
+        return self._positions[self._qpos].copy()
 
     @property
     def joint_velocities_rad_s(self) -> Array:
         """Measured joint velocities (N,), a copy."""
-        return np.array(self._velocities[self._qvel])
+        return self._velocities[self._qvel].copy()
 
     @property
     def joint_efforts_nm(self) -> Array:
         """Torques of the actuators (N,), a copy."""
-        return np.array(self._forces[self._ctrl])
+        return self._forces[self._ctrl].copy()
 
     @property
     def targets_rad(self) -> Array:

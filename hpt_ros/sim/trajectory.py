@@ -10,11 +10,10 @@ both points have one, the acceleration of both ends.
 
 from __future__ import annotations
 
-import dataclasses
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +22,8 @@ Array = npt.NDArray[np.float64]
 NS_PER_S: Final = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class JointState:
-    """What joints do or are to do at one moment.
+class JointState(NamedTuple):
+    """What joints do or are to do at one moment; a tuple, since a controller makes a thousand of them a second.
 
     Attributes:
         positions: (N,) rad or m.
@@ -38,9 +36,8 @@ class JointState:
     accelerations: Array | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TrajectoryPoint:
-    """One point of a trajectory.
+class TrajectoryPoint(NamedTuple):
+    """One point of a trajectory; a tuple, as `JointState`.
 
     Attributes:
         time_from_start_ns: when it is to be reached, after the trajectory's start.
@@ -74,13 +71,10 @@ class JointTrajectory:
     def of(cls, message: Any) -> JointTrajectory:
         """From any object with the fields of trajectory_msgs/msg/JointTrajectory."""
         stamp, points = message.header.stamp, message.points
-        rows = zip(
-            points,
-            _rows([point.positions for point in points]),
-            _rows([point.velocities for point in points]),
-            _rows([point.accelerations for point in points]),
-            strict=True,
-        )
+        fields = [point.positions for point in points]
+        fields += [point.velocities for point in points]
+        fields += [point.accelerations for point in points]
+        rows, count = _rows(fields), len(points)
         return cls(
             stamp.sec * NS_PER_S + stamp.nanosec,
             tuple(message.joint_names),
@@ -93,16 +87,18 @@ class JointTrajectory:
                         acceleration if acceleration.size else None,
                     ),
                 )
-                for point, position, velocity, acceleration in rows
+                for point, position, velocity, acceleration in zip(
+                    points, rows[:count], rows[count : 2 * count], rows[2 * count :], strict=True
+                )
             ),
         )
 
 
-def _rows(fields: Sequence[Sequence[float]]) -> Sequence[Array]:
+def _rows(fields: Sequence[Sequence[float]]) -> list[Array]:
     """Return an array of each field of floats; where rclpy or an encoder has arrays of one length, made at once."""
-    arrays = [field for field in fields if isinstance(field, array) and field.typecode == "d"]
-    if len(arrays) == len(fields) and len({len(field) for field in arrays}) == 1 and len(arrays[0]):
-        return list(np.frombuffer(b"".join(field.tobytes() for field in arrays)).reshape(len(fields), -1))
+    arrays = [field for field in fields if type(field) is array and field.typecode == "d"]
+    if arrays and len(arrays) == len(fields) and len(set(map(len, arrays))) == 1 and len(arrays[0]):
+        return list(np.frombuffer(b"".join(arrays)).reshape(len(fields), -1))
     return [np.array(field, dtype=np.float64) for field in fields]
 
 
@@ -209,17 +205,15 @@ class SampledTrajectory:
         first = self.points[0].state
         size = state.positions.size
         if state.velocities is None and first.velocities is not None:
-            state = dataclasses.replace(state, velocities=np.zeros(size))
+            state = state._replace(velocities=np.zeros(size))
         if state.accelerations is None and first.accelerations is not None:
-            state = dataclasses.replace(state, accelerations=np.zeros(size))
+            state = state._replace(accelerations=np.zeros(size))
         if wraps is not None and wraps.any():
             away = first.positions - state.positions
             short = np.remainder(away + np.pi, 2.0 * np.pi) - np.pi
             ambiguous = np.abs(np.abs(short) - np.pi) < 1e-9
             short = np.where(ambiguous, np.copysign(np.abs(short), away), short)
-            state = dataclasses.replace(
-                state, positions=np.where(wraps, first.positions - short, state.positions)
-            )
+            state = state._replace(positions=np.where(wraps, first.positions - short, state.positions))
         self._before_ns, self._before = time_ns, state
         self._segment = self._last = None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +26,7 @@ from hpt_ros.learning.mixture import Mixture
 from hpt_ros.learning.reporter import Reporter
 from hpt_ros.model.checkpoint_folder import EMBODIMENTS, is_many
 from hpt_ros.runtime.policy_config import PolicyChoice
-from hpt_ros.sim.environment import Environment, make_environment
+from hpt_ros.sim.environment import Environment
 from hpt_ros.studies.budget import SCENES, track_spending
 from hpt_ros.studies.config import Cell, EvaluationConfig, StudyConfig, recipe_of
 from hpt_ros.studies.pool import Pool
@@ -70,16 +71,14 @@ def require_judgeable(study: StudyConfig, cells: Sequence[Cell], pool: Pool) -> 
     if config is None:
         return
     for name in config.names:
-        environment = make_environment(name, variation=config.variation(name))
-        try:
+        with config.make(name) as environment:
             for cell in {(cell.datasets, cell.size, cell.variant): cell for cell in cells}.values():
                 robot, recipe = robot_in(pool.of(cell), environment), recipe_of(study, cell)
                 read = recipe.policy.with_streams_of(robot).modalities
                 unread = {stream.modality for stream in robot.streams} - set(read)
                 require_robot_fits(robot, unread, environment)
-        finally:
-            environment.close()
-        config.job(Contender("hold", PolicyChoice(policy="hold")), name)  # whatever else a job refuses
+            # Whatever else a job refuses.
+            config.job_in(environment, Contender("hold", PolicyChoice(policy="hold")), name)
 
 
 def seeds_left(study: StudyConfig, cell: Cell, out: Path) -> dict[str, int]:
@@ -96,8 +95,18 @@ def seeds_left(study: StudyConfig, cell: Cell, out: Path) -> dict[str, int]:
     }
 
 
-def _seeds_in(file: Path) -> set[int]:
-    return {episode.seed for episode in read_outcomes(file).episodes} if file.is_file() else set()
+def _seeds_in(file: Path) -> frozenset[int]:
+    try:
+        there = file.stat()
+    except OSError:
+        return frozenset()
+    return _read_seeds(file, there.st_mtime_ns, there.st_size)
+
+
+@cache
+def _read_seeds(file: Path, changed_ns: int, size: int) -> frozenset[int]:
+    """Seeds in a file as it was then: the budget asks for those of all cells before each one."""
+    return frozenset(episode.seed for episode in read_outcomes(file).episodes)
 
 
 def outcomes_of(study: StudyConfig, cell: Cell, out: Path, kind: str) -> dict[str, Outcomes] | None:
@@ -150,8 +159,9 @@ def judge_cell(
         left = {kind: s for kind, s in kinds_of(config).items() if set(s) - _seeds_in(files[kind])}
         if not left:
             continue
-        contender = Contender.of_checkpoint(_checkpoint_in(folder, name), cell.arm, device)
-        job, provenance = config.job(contender, name)
+        with config.make(name) as made:
+            contender = Contender.of_checkpoint(_checkpoint_in(folder, made), cell.arm, device)
+            job, provenance = config.job_in(made, contender, name)
         for kind, seeds in left.items():
             files[kind].parent.mkdir(parents=True, exist_ok=True)
             _run_into(files[kind], job, provenance, seeds, report, kind, out / cell.name, workers)
@@ -183,15 +193,9 @@ def _run_into(
             report.bar(f"{kind} in {job.environment}", len(ran), len(seeds), note)
 
 
-def _checkpoint_in(folder: Path, environment: str) -> Path:
+def _checkpoint_in(folder: Path, environment: Environment) -> Path:
     """Return what runs in an environment: a checkpoint, or in one of several robots the folder of that of its name."""
-    if not is_many(folder):
-        return folder
-    made = make_environment(environment)
-    try:
-        return folder / EMBODIMENTS / made.embodiment.name
-    finally:
-        made.close()
+    return folder / EMBODIMENTS / environment.embodiment.name if is_many(folder) else folder
 
 
 @contextmanager

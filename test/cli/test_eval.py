@@ -70,6 +70,19 @@ def test_several_environments_have_a_row_each_and_go_on_in_a_folder(tmp_path, ca
     assert "which is a file" in capsys.readouterr().err
 
 
+def test_several_environments_say_how_many_actions_come_late_where_chunks_come(capsys):
+    pytest.importorskip("gymnasium_robotics", reason="the extra suites is not installed")
+    short = ["--episodes", "1", "--workers", "1", "--time-limit-s", "2"]
+    assert main(["eval", "hold", "--env", "fetch/reach", "fetch/push", *short]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "fetch/" in line]
+    assert len(rows) == 2
+    for row in rows:
+        assert 1.0 <= float(row[-1]) <= 15.0  # an inference takes more than a tick of 25 Hz
+    assert main(["eval", "expert", "--env", "fetch/reach", "fetch/push", *short]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if "fetch/" in line]
+    assert [row[-1] for row in rows] == ["-", "-"]
+
+
 def test_another_arms_file_is_not_gone_on_with(evaluated, capsys):
     file = str(evaluated / "random.parquet")
     assert main(["eval", "hold", "--episodes", "2", "--out", file, *SHORT]) == 2
