@@ -9,8 +9,8 @@ Both encode each new picture once and keep the features of past frames; both hav
 same actions (in float32). They take turns step by step, so that a noisy machine slows both; the ratio is of medians.
 The limit is the best rate that any library here reaches with a matrix product: PyTorch's own, oneDNN's (a 1x1
 convolution), NumPy's and OpenVINO's. Each row runs in a process of its own, whose memory is measured. With ``--rows``
-each is kept in a file when it is done, and none that is there is measured again: the whole table may be made in parts,
-and an interruption loses one row.
+each is retained in a file when it is done, and none that is there is measured again: the entire table may be made in
+parts, and an interruption loses one row.
 """
 
 from __future__ import annotations

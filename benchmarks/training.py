@@ -350,7 +350,7 @@ def main() -> int:
                 f"{100 * ours / alone:.0f} %", f"{100 * statistics.median(found['waiting']):.0f} %",
                 f"{os.getloadavg()[0]:.1f}",
             )  # fmt: skip
-            console.print(*row, sep=" | ")  # kept, should the next case be interrupted
+            console.print(*row, sep=" | ")  # retained, should the next case be interrupted
             table.add_row(*row)
     console.print(table)
     return 0

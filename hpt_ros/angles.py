@@ -25,5 +25,5 @@ def unwrap(angles: NDArray[np.floating[Any]], start: NDArray[np.floating[Any]]) 
     """
     values = np.asarray(angles, dtype=np.float64)
     before = np.concatenate([np.asarray(start, dtype=np.float64)[..., None, :], values[..., :-1, :]], axis=-2)
-    # Whole turns add up exactly.
+    # Full turns add up exactly.
     return np.asarray(values - TURN * np.cumsum(np.round((values - before) / TURN), axis=-2))

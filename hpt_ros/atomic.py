@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Files and folders that are at their place whole or not at all.
+"""Files and folders that are at their location complete or not at all.
 
-They are made in a hidden folder beside their place (``.NAME.writing-*``), since a rename within one file system is
+They are made in a hidden folder beside their location (``.NAME.writing-*``), since a rename within one file system is
 atomic, and are on the disk before they get their name: a power cut leaves the old or the new one, never an empty file.
 """
 
@@ -19,7 +19,7 @@ from hpt_ros.errors import Code, HptError
 
 
 def make_beside(target: Path, doing: str = "writing") -> Path:
-    """Make a hidden folder beside a place, whose own folder is made if need be; raises OSError."""
+    """Make a hidden folder beside a location, whose own folder is made if need be; raises OSError."""
     target = target.absolute()
     target.parent.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=f".{target.name}.{doing}-", dir=target.parent))

@@ -260,5 +260,5 @@ def format_count(count: int, noun: str) -> str:
 
 
 def shorten(text: str, most: int) -> str:
-    """Return the text, cut after `most` characters with an ellipsis in their last place."""
+    """Return the text, cut after `most` characters with an ellipsis in their last position."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -4,7 +4,7 @@
 
 One set of dataclasses is the schema of the embodiment file, of the policy's configuration, of the training recipe
 and of the nodes' parameters. Reading is strict: unknown and missing keys, wrong types and values out of range are
-errors that name the place in the file. Supported field types: bool, int, float, str, nested dataclasses,
+errors that name the position in the file. Supported field types: bool, int, float, str, nested dataclasses,
 ``tuple[X, ...]``, ``dict[str, X]``, ``X | None`` and tagged unions (`Tagged`).
 """
 

@@ -25,7 +25,7 @@ KEY_WARNINGS = "hpt_ros.warnings"
 KEY_TOPICS = "hpt_ros.topics"
 KEY_VERSION = "hpt_ros.version"
 
-# Outcomes in words, in the order of EpisodeEvent's OUTCOME_* constants.
+# Outcomes as text, in the order of EpisodeEvent's OUTCOME_* constants.
 OUTCOMES = ("unknown", "success", "failure")
 # EpisodeEvent's event constants.
 STARTED, STOPPED, DISCARDED = 1, 2, 3

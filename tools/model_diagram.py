@@ -35,7 +35,7 @@ SIZE_IN = (17.5, 9.6)
 
 @dataclass(frozen=True)
 class Box:
-    """One box: where it stands, its words and its colour."""
+    """One box: where it stands, its text and its colour."""
 
     x: float
     y: float

@@ -5,9 +5,9 @@
 
 Run by `make`, with any Python 3 of the system and nothing but its standard library. Each step keeps a stamp, the hash
 of what it was made from, under .venv/setup/ and is skipped while that hash stays the same. What went wrong is said in
-one sentence, with the command that fixes it; the whole output is in .venv/setup/log.txt.
+one sentence, with the command that fixes it; the entire output is in .venv/setup/log.txt.
 
-Usage: setup_env.py [EXTRA ...] installs these extras of extras.cfg too. Extras once installed are kept up to date.
+Usage: setup_env.py [EXTRA ...] installs these extras of extras.cfg too. Extras once installed are updated.
 
 Environment variables:
     HPT_DISTRO        kilted (default, in .venv) or jazzy (in .venv-jazzy)

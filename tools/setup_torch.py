@@ -31,7 +31,7 @@ GPU_SIGNS = (
     "dev/nvgpu",
 )
 
-# Sizes of a whole environment, measured: docs/installation.md.
+# Sizes of an entire environment, measured: docs/installation.md.
 SIZES = {"cpu": "2.1 GB", "cuda": "6 GB"}
 
 
@@ -42,7 +42,7 @@ class TorchSource:
     Attributes:
         index: URL of a package index; None for the ordinary one.
         optional: whether the ordinary index serves where this one has nothing, or is out of reach.
-        reason: why, in words for the user.
+        reason: why, as text for the user.
     """
 
     index: str | None

@@ -132,7 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Convert and print what was kept and why the rest was not."""
+    """Convert and print what was retained and why the rest was not."""
     import time
 
     from hpt_ros.cli.terminal import Terminal

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Signals that end a process, as the interruption that Ctrl-C is: what is open is closed, and what is done is kept."""
+"""Signals that end a process, taken as Ctrl-C is: what is open is closed, and finished work is retained."""
 
 from __future__ import annotations
 

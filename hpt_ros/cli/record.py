@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Spin the recorder until it is interrupted; a running episode is kept."""
+    """Spin the recorder until it is interrupted; a running episode is retained."""
     ros = ros_arguments(args, NODE)
 
     from hpt_ros.embodiment import Deployment, Embodiment

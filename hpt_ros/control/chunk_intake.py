@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of the policy's answers: taken, kept for the start, or refused and counted."""
+"""What becomes of the policy's answers: taken, retained for the start, or refused and counted."""
 
 from __future__ import annotations
 

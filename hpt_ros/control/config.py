@@ -192,7 +192,7 @@ class WorkspaceConfig:
 
 @dataclass(frozen=True, slots=True)
 class ControlConfig:
-    """The whole control room."""
+    """The entire control room."""
 
     command_rate_hz: float = field(
         "rate of commands; 0 takes the embodiment's", default=0.0, unit="Hz", minimum=0.0, maximum=1000.0

@@ -216,7 +216,7 @@ class Controller:
         Args:
             topics: that commands go to.
             absent: full names of actions that commands go to and that have no server.
-            rivals: action to nodes that send it goals too, in words.
+            rivals: action to nodes that send it goals too, as text.
         """
         self.monitors.link.note_topics(topics)
         self.monitors.link.note_absent_servers(absent)

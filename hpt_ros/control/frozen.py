@@ -49,7 +49,7 @@ class FrozenImages:
 
         Args:
             stream: its name.
-            pixels: decoded; kept, so it must not be written to afterwards.
+            pixels: decoded; retained, so it must not be written to afterwards.
             pose: (dim,) measured now, or None if it is not known.
         """
         if not self._config.frozen_repeats:

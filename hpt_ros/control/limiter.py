@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The last gate before commands are sent, over the whole control vector: limits, the workspace, orientations."""
+"""The last gate before commands are sent, over the entire control vector: limits, the workspace, orientations."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ class CommandLimiter:
         return None
 
     def apply(self, target: Vector, velocity: Vector) -> LimitedCommand | None:
-        """As `SafetyFilter.apply`, of the whole vector."""
+        """As `SafetyFilter.apply`, of the entire vector."""
         if self.refusal(target) is not None:
             return None
         if self._whole:

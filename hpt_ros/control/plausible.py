@@ -72,7 +72,7 @@ class Plausibility:
             stream: its name.
             part: what it measures of the stream, where one message does not have all.
             stamp_ns: of the message; one that is not newer than the last says nothing.
-            pose: (dim,), of the whole robot with what it says.
+            pose: (dim,), of the entire robot with what it says.
         """
         source = self._sources.get((stream, part))
         if source is None:

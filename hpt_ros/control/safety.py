@@ -129,7 +129,7 @@ class SafetyFilter:
 
     Braking as hard as allowed always satisfies all of them, so the interval is never empty, whatever came before.
 
-    A target outside is approached at one common fraction of the velocity towards it, so that the direction is kept;
+    A target outside is approached at one common fraction of the velocity towards it, so that the direction is retained;
     where braking leaves no common fraction, each dimension does what it can. Dimensions in `apart` (grippers) have a
     fraction each, so that a closing gripper does not stop the arm. Towards a target that is far away the velocity also
     stays such that it can come to rest there at half the acceleration limit. A target that stands still is overshot by
@@ -354,7 +354,7 @@ def target_refusal(target: Vector, dim: int) -> Refusal | None:
 def fastest_stop(room: Vector, step_v: Vector, dt_s: float) -> Vector:
     """Largest velocity v' of the next period from which one can stop within `room` by losing step_v per period.
 
-    With n whole periods of braking to come the way is dt ((n + 1) v' - step_v n (n + 1) / 2), where
+    With n full periods of braking to come the way is dt ((n + 1) v' - step_v n (n + 1) / 2), where
     n step_v <= v' < (n + 1) step_v; n is the largest integer with step_v dt n (n + 1) / 2 <= room.
     """
     endless = np.isinf(room)

@@ -24,7 +24,7 @@ class Snapshot:
     Attributes:
         state: of the controller.
         enabled: whether a task permits motion.
-        missing: what kept it from running at the last step.
+        missing: what prevented it from running at the last step.
         held: why HOLDING began, with what is known of the policy by now.
         stale: stream name to why it stops the robot.
         unserved, unheard: actions without a server; all that would receive no command.

@@ -26,7 +26,7 @@ class Tracking:
     the range of those commands. Dimensions that step, such as grippers, are left out: one that holds an object never
     arrives.
 
-    The commands are kept over silences, as what the robot was last commanded (`near`), but then nothing is judged:
+    The commands are retained over silences, as what the robot was last commanded (`near`), but then nothing is judged:
     somebody may move it by other means.
 
     Attributes:

@@ -102,7 +102,7 @@ class EpisodeReport:
         task_changes: where the task's text changed; the episode was split there.
         whole: ticks that lacked no stream.
         ages_s: stream name to the mean age of its newest sample at those ticks.
-        clocks: stream or output name to what is odd about its stamps, in words.
+        clocks: stream or output name to what is odd about its stamps, as text.
         wrapped: joint to how its angle jumped, which was interpolated as if it had not.
         set_back: where the clock of the log times was set back, a sentence each.
         image_sizes: camera's stream name to height and width of its first image in pixels, before it is resized.
@@ -159,8 +159,8 @@ class ConversionReport:
         longest_rest_s: longer rests were cut out; 0 if none were.
         episodes: the recorded episodes.
         skipped_bags: bag to why it was left out.
-        recovered_bags: what was lost of bags that were cut short, or is odd about them, in words.
-        passed_over: copies of bags, and folders and links that were not looked into, in words.
+        recovered_bags: what was lost of bags that were cut short, or is odd about them, as text.
+        passed_over: copies of bags, and folders and links that were not looked into, as text.
         measured: outputs whose actions are the next measured positions.
         ignored_arrival: samples counted by their stamps, however late they arrived.
     """

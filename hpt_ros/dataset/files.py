@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the files of a LeRobotDataset v3.0: parquet, mp4, JSON; and moves a folder to its place at once."""
+"""Writes the files of a LeRobotDataset v3.0: parquet, mp4, JSON; and moves a folder to its location at once."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 """One large array on disk, memory-mapped: its folder is complete or absent, and its checksum is verified when opened.
 
 The folder's name depends on all that the array was made from, so one that is there is the one that would be made
-again. It is built beside its place and renamed when complete. One process builds, others that want the same array wait
-for it; where the file system has no locks, each builds its own and the first to finish wins. Room on the disk is
+again. It is built beside its location and renamed when complete. One process builds, others that want the same array
+wait for it; where the file system has no locks, each builds its own and the first to finish wins. Room on the disk is
 reserved before a build starts, since writing to a memory map of a full disk would end the process. Verifying an array
 also brings it into the page cache, before training reads its rows in random order.
 """
@@ -74,7 +74,7 @@ def open_mapped(
     """Open the array in `folder`; build it first when it is absent, incomplete, damaged or of another format.
 
     Args:
-        folder: its place.
+        folder: its path.
         file: the name of the file with its values, C order, without a header.
         dtype: of its values.
         form: how the values were made, for the record beside them.

@@ -221,7 +221,7 @@ def _depth_codes(feature: Record) -> DepthCodes | None:
 
 
 def _is_marked_depth(feature: Record) -> bool:
-    """Return whether a feature is marked as depth in one of the places where versions of lerobot put it.
+    """Return whether a feature is marked as depth in one of the positions where versions of lerobot put it.
 
     Source: `depth_keys` of lerobot 0.6, datasets/dataset_metadata.py.
     """
@@ -331,7 +331,7 @@ def read_image_sizes(root: Path) -> dict[str, list[list[int]]]:
 
 
 def path_inside(root: Path, relative: str) -> Path:
-    """Return the path of a file that data names; symbolic links are kept, since hub caches use them.
+    """Return the path of a file that data names; symbolic links are retained, since hub caches use them.
 
     Raises:
         DatasetError: it leads out of the dataset's folder.

@@ -41,7 +41,7 @@ def find_ends(dataset: Dataset, longest_rest_s: float) -> list[Trimmed]:
     One that is longer is cut to `KEPT_S`; an episode that rests throughout stays as it is, for a person to judge.
 
     Raises:
-        DatasetError: the longest rest is shorter than what is kept of one.
+        DatasetError: the longest rest is shorter than what is retained of one.
     """
     if not KEPT_S <= longest_rest_s < math.inf:
         raise DatasetError(

@@ -59,7 +59,7 @@ from hpt_ros.errors import Code
 
 
 def check_place(out: str | Path, *, overwrite: bool) -> None:
-    """Raise DatasetExistsError if something is at a dataset's place, and is not to be replaced, or is no dataset."""
+    """Raise DatasetExistsError if something is at a dataset's location, and is not to be replaced, or is no dataset."""
     out = Path(out)
     if not os.path.lexists(out):
         return
@@ -76,7 +76,7 @@ def check_place(out: str | Path, *, overwrite: bool) -> None:
 
 
 class DatasetWriter:
-    """Builds a dataset beside its place and moves it there when it is complete; use it in a ``with`` statement.
+    """Builds a dataset beside its location and moves it there when it is complete; use it in a ``with`` statement.
 
     Leaving the block without `finish`, or with an exception, deletes what was built; a dataset that was there before
     stays until the new one takes its place.
@@ -210,7 +210,7 @@ class DatasetWriter:
         self._statistics.append(statistics)
 
     def finish(self, report: Mapping[str, Any] | None = None) -> Path:
-        """Write the meta folder, flush everything to disk and move the dataset to its place.
+        """Write the meta folder, flush everything to disk and move the dataset to its location.
 
         Args:
             report: goes to ``meta/hpt/report.json``.

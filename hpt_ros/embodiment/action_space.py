@@ -62,7 +62,7 @@ class ActionSpace:
     """
 
     def __init__(self, action: Action, state_names: tuple[str, ...], embodiment: str, tick_hz: float) -> None:
-        """Look up the places; `embodiment` names the robot in errors."""
+        """Look up the positions; `embodiment` names the robot in errors."""
         self._action, self._embodiment, self._tick_hz = action, embodiment, tick_hz
         self._continuous = frozenset(limit.name for limit in action.limits if limit.continuous)
         parts: list[OutputSlice] = []

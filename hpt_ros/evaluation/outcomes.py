@@ -84,7 +84,7 @@ class Outcomes:
 
 
 def write_outcomes(path: Path, outcomes: Outcomes) -> None:
-    """Write the file, whole or not at all, in place of one that is there.
+    """Write the file, complete or not at all, in place of one that is there.
 
     Raises:
         HptError: it cannot be written.

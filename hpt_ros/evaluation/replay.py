@@ -303,7 +303,7 @@ def seam_jumps(taken: Sequence[tuple[int, int, Floats]], robot: Embodiment) -> F
 
 
 def _at(chunk: Floats, position: float) -> Floats | None:
-    """Return a chunk's action at a place between its steps; None after its end."""
+    """Return a chunk's action at a location between its steps; None after its end."""
     if not 0.0 <= position <= len(chunk) - 1:
         return None
     low = min(int(position), len(chunk) - 2)

@@ -32,7 +32,7 @@ from hpt_ros.sim.messages import Sample, interface
 NS_PER_S: Final = 1_000_000_000
 JUDGED_NS: Final = 500_000_000  # how often the outcome is looked at
 # A recorded episode goes on after its success, as a person's does: so that staying there is in the data. It lasts
-# long enough for the second of whole ticks that conversion wants of an episode, its first ticks being incomplete.
+# long enough for the second of full ticks that conversion wants of an episode, its first ticks being incomplete.
 AFTER_NS: Final = 500_000_000
 SHORTEST_NS: Final = 1_500_000_000
 MOVED: Final = (
@@ -117,7 +117,7 @@ class EpisodeResult:
 
 
 def set_task(take: Callable[[str], Refusal | None], loaded: LoadedPolicy, environment: Environment) -> None:
-    """Say what is to be done: in the words of the only task that the policy knows, or the environment's.
+    """Say what is to be done: by the text of the only task that the policy knows, or the environment's.
 
     Raises:
         HptError: the policy knows several tasks, and this is none of them.

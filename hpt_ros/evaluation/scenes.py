@@ -44,7 +44,7 @@ def run_scenes(
             write_outcomes(out, Outcomes(provenance, tuple(known[seed] for seed in sorted(known))))
 
     if left:
-        save()  # so that a place where nothing can be written shows before hours of episodes
+        save()  # so that a location where nothing can be written shows before hours of episodes
     yield [known[seed] for seed in seeds if seed in known]
     if not left:
         return

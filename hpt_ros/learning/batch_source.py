@@ -47,7 +47,7 @@ class BatchSource:
     features: Mapping[str, NDArray[Any]] = field(default_factory=dict)  # modality to (N, V, cells, width)
     # Of the same, made of changed images: modality to any number of (N, V, cells, width)
     copies: Mapping[str, tuple[NDArray[Any], ...]] = field(default_factory=dict)
-    tasks: NDArray[np.int64] | None = None  # of the dataset's tasks, their places among the policy's
+    tasks: NDArray[np.int64] | None = None  # of the dataset's tasks, their positions among the policy's
 
     def batch(
         self, windows: Windows, samples: NDArray[np.int64], copy: NDArray[np.int64] | None = None
@@ -190,7 +190,7 @@ class _Encode:
 
 
 def task_places(policy: Policy, dataset: Dataset) -> NDArray[np.int64]:
-    """Return the place of each of a dataset's tasks among the policy's; raises SourceError for one that is unknown."""
+    """Return the position of each of a dataset's tasks among the policy's; raises BatchSourceError where unknown."""
     known = policy.config.tasks
     for task in dataset.tasks:
         if task not in known:

@@ -34,7 +34,7 @@ from hpt_ros.learning.samples import side_by_side
 FRAMES = "frames.bin"
 CACHE_FORMAT = "hpt_ros/frames/1 uint8 rgb24 dataset-size"  # part of the key: change it when decoding changes
 FEATURES_FORMAT = "hpt_ros/features/2"  # 1: of a BatchNorm in training mode
-# Frames that are decoded at a time: a few seconds' work, so that a pool is kept busy and little is lost with it.
+# Frames that are decoded at a time: a few seconds' work, so that a pool stays busy and little is lost with it.
 PART_FRAMES = 512
 
 Progress = Callable[[int, int], None]  # (frames done, frames in all)

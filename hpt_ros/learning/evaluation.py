@@ -81,7 +81,7 @@ def validate(
     recipe: Recipe,
     processes: Processes | None = None,
 ) -> dict[str, Any]:
-    """Loss and action error over the episodes kept aside, as figures for metrics and card; none without episodes.
+    """Loss and action error over the episodes held out, as figures for metrics and card; none without episodes.
 
     Of one embodiment: "validation_loss", and if its action has one unit "validation_error" in it and
     "validation_error_per_step"; radians and metres do not add up. Of several: "validation_loss", the mean over

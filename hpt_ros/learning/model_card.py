@@ -89,7 +89,7 @@ def _table(mixture: Mixture, recipe: Recipe) -> list[str]:
 
 
 def epochs(recipe: Recipe, member: Member) -> float:
-    """How often the whole run sees each training sample of a member, on average."""
+    """How often the entire run sees each training sample of a member, on average."""
     return recipe.iterations * recipe.batch_size * member.fraction / len(member.windows)
 
 

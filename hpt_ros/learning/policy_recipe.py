@@ -72,7 +72,7 @@ class PolicyRecipe:
         return replace(self, stems=tuple(stem for stem in self.stems if stem.modality not in lacking))
 
     def for_embodiment(self, embodiment: Embodiment, tasks: Sequence[str] = ()) -> PolicyConfig:
-        """The whole configuration of a policy of this robot.
+        """The entire configuration of a policy of this robot.
 
         Args:
             embodiment: the robot; it must have streams for every stem.

@@ -46,7 +46,7 @@ def statistics_of(mixture: Mixture, recipe: Recipe) -> dict[str, dict[str, Stati
     """Return the statistics of each robot's training episodes, over all its datasets.
 
     Raises:
-        PreparationError: nothing is kept aside to tell when to stop early.
+        PreparationError: nothing is held out to tell when to stop early.
     """
     if recipe.early_stopping and not any(member.split.validation for member in mixture.members):
         raise PreparationError(

@@ -45,7 +45,7 @@ def save_state(
     best: tuple[float, int] | None,
     start: InitialWeights,
 ) -> None:
-    """Write `FILE` into the run's folder, whole or not at all.
+    """Write `FILE` into the run's folder, complete or not at all.
 
     Args:
         out: the run's folder.

@@ -20,13 +20,13 @@ from hpt_ros.embodiment.windows import action_window, observation_window
 from hpt_ros.errors import Code
 from hpt_ros.modalities import MODALITIES, STATE, Layout
 
-LAID_OUT = 1 << 16  # samples of which an epoch's order is made whole: half a megabyte, a millisecond
+LAID_OUT = 1 << 16  # samples of which an epoch's order is made at once: half a megabyte, a millisecond
 ROUNDS = 6  # of the Feistel network that orders samples: three look random (Luby and Rackoff, 1988), and some to spare
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Episodes to learn from and episodes kept aside; no episode is in both."""
+    """Episodes to learn from and episodes held out; no episode is in both."""
 
     train: tuple[Episode, ...]
     validation: tuple[Episode, ...]
@@ -35,7 +35,7 @@ class Split:
 def split_episodes(
     dataset: Dataset, validation_ratio: float, seed: int, episodes: tuple[Episode, ...] | None = None
 ) -> Split:
-    """Set whole episodes aside for validation, since neighbouring ticks of one episode are nearly equal.
+    """Set complete episodes aside for validation, since neighbouring ticks of one episode are nearly equal.
 
     Args:
         dataset: at least one episode; at least two when `validation_ratio` is above 0.
@@ -146,7 +146,7 @@ def samples_between(
 
 
 def shuffle(places: NDArray[np.int64], count: int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Where each place goes in a random order of `count` things, without laying out the order.
+    """Where each position goes in a random order of `count` things, without laying out the order.
 
     A Feistel network permutes the numbers of an even number of bits, at most four times as many as `count`; one that
     falls outside is permuted again until it falls inside (Black and Rogaway, "Ciphers with Arbitrary Finite Domains",

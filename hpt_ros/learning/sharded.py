@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weights, gradients and the optimiser's state spread over the processes of a run, for trunks that fill a GPU.
 
-What is frozen stays whole in every process. The averaged weights are spread too, and gathered into a whole policy when
+What is frozen stays complete in every process. The averaged weights are spread too, and gathered into one policy when
 they are validated and saved.
 """
 

@@ -7,7 +7,7 @@ Shapes: B batch, T observation horizon, V views, H x W pixels, D state, K action
 A step's batch mixes samples of several datasets. Those of one dataset go through its robot's stems, the shared trunk
 and its robot's head; the gradients of all are summed before the optimiser moves. Every random draw of a step (samples,
 augmentation, dropout) comes from the seed, the step's number and the process's rank, so a run that is stopped and
-resumed computes what the whole run would have computed; on one CPU bit for bit.
+resumed computes what the entire run would have computed; on one CPU bit for bit.
 """
 
 from __future__ import annotations

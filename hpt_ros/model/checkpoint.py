@@ -131,7 +131,7 @@ def save_multi_checkpoint(
     training: Mapping[str, Any] | None = None,
     half_precision: bool = False,
 ) -> Path:
-    """Write a checkpoint folder so that it is there whole or not at all, and return its path.
+    """Write a checkpoint folder so that it is there complete or not at all, and return its path.
 
     Everything is written to a sibling folder first, which then takes the name. An older checkpoint of that name is
     replaced; any other folder is left alone.

@@ -297,7 +297,7 @@ class PolicyConfig:
 
     @classmethod
     def from_mapping(cls, mapping: object, *, where: str) -> PolicyConfig:
-        """Read a configuration strictly; `where` names its place in errors."""
+        """Read a configuration strictly; `where` names its position in errors."""
         return read_dataclass(cls, upgrade_policy(mapping), where=where)
 
 

@@ -6,7 +6,7 @@
 state-dict names of torchvision, so that a public ImageNet file fits. The other networks have files of their own, which
 the registry names (`hpt_ros.model.encoder_config.IMAGE_ENCODERS`).
 
-Frames come as (N, H, W, 3), which is what convolutions take fastest on a CPU; the weights are kept in the same
+Frames come as (N, H, W, 3), which is what convolutions take fastest on a CPU; the weights are retained in the same
 channels-last order (in memory only; names and shapes are the usual).
 """
 

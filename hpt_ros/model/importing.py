@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Published weights to this project's: a trunk file, or a whole checkpoint. Everything is loaded, or said."""
+"""Published weights to this project's: a trunk file, or an entire checkpoint. Everything is loaded, or said."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 """A policy at work on a robot: one observation after the other, each picture encoded once.
 
 A window of T ticks moves on by one tick at a time, so that T - 1 of its frames have been seen before. Their features
-are kept, by the ticks' keys, and nothing is allocated from one step to the next that is as large as a picture.
+are retained, by the ticks' keys, and nothing is allocated from one step to the next that is as large as a picture.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class InferenceSession:
         self.policy = policy
         self.backend: Backend = load_backend(backend, policy, precision=precision, threads=threads)
         with torch.inference_mode():
-            # What the backend reads, always at the same place: written before each step, never made anew.
+            # What the backend reads, always at the same position: written before each step, never made anew.
             self._arrays = example_arrays(policy)
             self._caches = {
                 name: _FeatureCache(modality, self.backend, self._arrays[modality.names[0]])
@@ -144,7 +144,7 @@ class _FeatureCache:
 
     @torch.inference_mode()
     def encode(self, frame: object, key: Hashable, keep: frozenset[Hashable] = frozenset()) -> None:
-        """Encode a tick's frame into a free slot, or that of the oldest tick which is not to be kept."""
+        """Encode a tick's frame into a free slot, or that of the oldest tick which is not to be retained."""
         taken = self._take(frame)
         if key in self._slot_of:
             slot = self._slot_of.pop(key)

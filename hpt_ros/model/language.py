@@ -21,7 +21,7 @@ from hpt_ros.model.libraries import quiet
 from hpt_ros.model.weight_files import HUB, some
 
 DEFAULT_T5 = "t5-base"  # HPT's
-# What a whole T5's file holds beside the encoder.
+# What an entire T5's file holds beside the encoder.
 T5_OUTSIDE = ("decoder", "lm_head")
 
 
@@ -86,7 +86,7 @@ def _t5(language: LanguageConfig) -> Callable[[str], torch.Tensor]:
         raise
     except (
         Exception
-    ) as error:  # unknown name, no network, a damaged folder: the library's own words say which
+    ) as error:  # unknown name, no network, a damaged folder: the library's own message says which
         raise _unreadable(name, error) from error
     surplus = sorted(key for key in info["unexpected_keys"] if not key.startswith(T5_OUTSIDE))
     wrong = [*sorted(info["missing_keys"]), *surplus]
@@ -132,7 +132,7 @@ def _sentence(language: LanguageConfig) -> Callable[[str], torch.Tensor]:
         width = int(model.get_embedding_dimension())
     except (
         Exception
-    ) as error:  # unknown name, no network, a damaged folder: the library's own words say which
+    ) as error:  # unknown name, no network, a damaged folder: the library's own message says which
         raise _unreadable(name, error) from error
     _require_width(name, width, language)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""How the optional libraries are kept quiet: what matters of their reports becomes an error of ours."""
+"""How the optional libraries are silenced: what matters of their reports becomes an error of ours."""
 
 from __future__ import annotations
 

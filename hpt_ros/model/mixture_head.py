@@ -42,7 +42,7 @@ class GmmHeadConfig(HeadConfig):
 
 
 class MixtureHead(Head):
-    """Mixture of Gaussians over whole chunks: each mode is one way to act, with a mean and a spread per number.
+    """Mixture of Gaussians over complete chunks: each mode is one way to act, with a mean and a spread per number.
 
     Five modes, tanh on the means and a least standard deviation of 1e-4 are HPT's. The mixture is over chunks, not
     over single steps, so that the most probable mode is one coherent motion.

@@ -57,7 +57,7 @@ class Entries(ABC):
     @property
     @abstractmethod
     def count(self) -> int:
-        """Most entries K of one sample, over the whole observation horizon."""
+        """Most entries K of one sample, over the entire observation horizon."""
 
     @property
     @abstractmethod

@@ -223,7 +223,7 @@ def find_part(policy: Policy, part: str) -> nn.Module | None:
 def _tie(source: nn.Module, target: nn.Module) -> None:
     """Let `target` use the weights of `source`, of equal structure.
 
-    Whole modules are put in its place where nothing in them depends on the embodiment; buffers that are no weights
+    Complete modules are put in its place where nothing in them depends on the embodiment; buffers that are no weights
     (position tables, which depend on an image's size) stay its own.
     """
     for key, parameter in source.named_parameters(recurse=False):

@@ -94,7 +94,7 @@ class Policy(nn.Module):
         self.trunk = trunk if trunk is not None else nn.ModuleDict({"trunk": Trunk(config.trunk)})
         self.heads = nn.ModuleDict({name: build_head(config)})
         self.normalizer = nn.ModuleDict({name: Normaliser(dims)})
-        # The published model.pth carries these and its forward pass never reads them: kept, and added only if the
+        # The published model.pth carries these and its forward pass never reads them: retained, and added only if the
         # configuration says so.
         self.modalities_tokens = nn.ParameterDict(
             {
@@ -153,7 +153,7 @@ class Policy(nn.Module):
     def act(self, arrays: Mapping[str, Tensor], generator: torch.Generator | None = None) -> Tensor:
         """Return the action chunk (B, horizon, Da), float32, raw units, of arrays as `check` returns them.
 
-        Nothing here depends on the arrays' values or reads them back, and no gradient is kept off: compilers,
+        Nothing here depends on the arrays' values or reads them back, and no gradient is switched off: compilers,
         exporters and CUDA graphs take it. Which arrays are there, and their shapes, say what is computed.
         """
         self._require_evaluation()
@@ -304,7 +304,7 @@ class Policy(nn.Module):
         return [parameter for module in modules[name] for parameter in module.parameters()]
 
     def parts(self) -> dict[str, int]:
-        """Return the number of parameters of each part, in the data's order; they sum to the whole policy."""
+        """Return the number of parameters of each part, in the data's order; they sum to the entire policy."""
         counts = {f"encoder {name}": _count(module) for name, module in self.encoders.items()}
         for modality in self.config.modalities:
             counts[f"stem {modality}"] = _count(self.stems[f"{self.config.embodiment}_{modality}"])
@@ -343,9 +343,9 @@ class Policy(nn.Module):
     def _thin(self, arrays: dict[str, Tensor], random: torch.Generator | None = None) -> dict[str, Tensor]:
         """In training leave out some of what may be missing on the robot; in evaluation mode leave all as it is.
 
-        With `horizon_masking` the last h of T observations are kept, h random in 1..T and the same for all modalities.
+        With `horizon_masking` the last h of T observations are retained, h random in 1..T, the same for all modalities.
         A modality with `missing: drop` is left out of a batch with `drop_probability`; if that would leave nothing that
-        changes with time, all modalities are kept.
+        changes with time, all modalities are retained.
         """
         if not self.training:
             return arrays

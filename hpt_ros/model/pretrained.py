@@ -43,7 +43,7 @@ MOST_SKIPPED_TOKENS = 16  # a class token and registers; DINOv2 has up to 5
 class LibraryEncoder(nn.Module):
     """A network of timm or transformers: (N, H, W, 3) uint8 to (N, cells, cell_width), preprocessing inside.
 
-    Frames are resized whole to the network's square, never cropped: what a robot handles may be at the frame's edge.
+    Frames are resized to the network's square, never cropped: what a robot handles may be at the frame's edge.
     Its state-dict names are `network.` and then the library's own.
     """
 
@@ -149,7 +149,7 @@ def describe_timm(model: str, side_px: int | None) -> EncoderArchitecture:
         text = json.dumps(arguments)
     except (
         Exception
-    ) as error:  # unknown name, no network, a damaged folder: the library's own words say which
+    ) as error:  # unknown name, no network, a damaged folder: the library's own message says which
         raise _unreadable("timm", model, error) from error
     built_for = arguments.get("img_size") or facts["input_size"][1:]  # what it was trained with may differ
     height, width = (built_for, built_for) if isinstance(built_for, int) else built_for
@@ -176,7 +176,7 @@ def describe_transformers(model: str, side_px: int | None) -> EncoderArchitectur
         pictures = _preprocessor(model)
     except (
         Exception
-    ) as error:  # unknown name, no network, a damaged folder: the library's own words say which
+    ) as error:  # unknown name, no network, a damaged folder: the library's own message says which
         raise _unreadable("transformers", model, error) from error
     if hasattr(config, "vision_config") or not hasattr(config, "num_channels"):
         raise ConfigError(

@@ -152,7 +152,7 @@ def _fetch(repository: str, names: Sequence[str]) -> Path:
             problem = problem or error
         except (
             Exception
-        ) as error:  # network, authentication, absent repository: the hub's own words say which
+        ) as error:  # network, authentication, absent repository: the hub's own message says which
             problem = error
             break
     reason = " ".join(str(problem).split())[:200]

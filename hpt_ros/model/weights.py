@@ -79,7 +79,7 @@ def load_trunk(policy: Policy, source: str | Path) -> LoadReport:
 
 
 def load_model(policy: Policy, source: str | Path, *, without: Collection[str] = ()) -> LoadReport:
-    """Load a whole policy from a published `model.pth` (or the same in safetensors); call it after construction.
+    """Load an entire policy from a published `model.pth` (or the same in safetensors); call it after construction.
 
     Args:
         policy: built from the same configuration; its embodiment's name must be the file's domain.
@@ -153,7 +153,7 @@ def load_image_encoder(policy: Policy, source: str | Path) -> LoadReport:
 
 
 def export_trunk(policy: Policy, out: str | Path) -> LoadReport:
-    """Write the policy's trunk in the layout of a published `trunk.pth`, and read it back to prove that it is whole.
+    """Write the policy's trunk in the layout of a published `trunk.pth`, and read it back to prove that it is complete.
 
     Args:
         policy: whose trunk.

@@ -54,7 +54,7 @@ class CommandTrack:
         ]
 
     def push(self, time_ns: int, arrival_ns: int, vector: NDArray[np.float64], part: int = 0) -> None:
-        """Add a command of an output (its place in `Action.parts`), as `decode_command` returns it."""
+        """Add a command of an output (its position in `Action.parts`), as `decode_command` returns it."""
         self._tracks[part].insert(Sample(time_ns, arrival_ns, vector))
 
     def push_sent(

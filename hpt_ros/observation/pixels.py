@@ -105,7 +105,7 @@ def decompress(where: str, content: bytes, file: ImageFile, flags: int) -> Any:
         InvalidSampleError: damaged, or cut short: OpenCV would fill up with grey.
     """
     if file.kind == "jpeg" and not file.complete:
-        # Of a progressive one a whole scan may lack, which no decoder notices.
+        # Of a progressive one an entire scan may lack, which no decoder notices.
         if file.progressive or not _has_all_data(content):
             raise _cut_short(where, content)
         content += JPEG_END
@@ -162,7 +162,7 @@ def _cut_short(where: str, content: bytes) -> InvalidSampleError:
 
 
 def resize_by_area(stream: Stream, rgb: Any) -> NDArray[np.uint8]:
-    """The picture in the stream's size, owning its memory: a view would keep the whole message alive."""
+    """The picture in the stream's size, owning its memory: a view would keep the entire message alive."""
     assert stream.image is not None  # the embodiment's check saw to it
     size = (stream.image.height, stream.image.width)
     if rgb.shape[:2] != size:

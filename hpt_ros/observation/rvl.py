@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SIZE = struct.Struct("<II")  # width and height, before the words
+SIZE = struct.Struct("<II")  # width and height, before the content
 _LONGEST = 11  # nibbles of a number of 32 bits
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Times of messages in whole nanoseconds."""
+"""Times of messages in integer nanoseconds."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class StreamBuffer:
 
     Args:
         stream: of the embodiment.
-        capacity: samples kept at most.
+        capacity: samples retained at most.
         carried: text from before a jump of the clock; of a state, where the joints that hold were.
     """
 

@@ -28,7 +28,7 @@ def seconds(nanoseconds: int) -> float:
 
 
 def nanoseconds(seconds_: float) -> int:
-    """Seconds as the nearest whole nanosecond."""
+    """Seconds as the nearest nanosecond."""
     return round(seconds_ * NS_PER_S)
 
 
@@ -62,7 +62,7 @@ NEVER_SEEN = Refusal(Absence.NEVER_SEEN, problem="never seen")
 
 @dataclass(frozen=True)
 class TickGrid:
-    """The times k / tick_hz of ticks, exact in whole nanoseconds for every k (stamps exceed a float's 53 bits)."""
+    """The times k / tick_hz of ticks, exact in integer nanoseconds for every k (stamps exceed a float's 53 bits)."""
 
     tick_hz: float
 

@@ -146,7 +146,7 @@ class ObservationWindow:
         return tuple(self._ticks[index].index for index in window)
 
     def inputs(self) -> dict[str, NDArray[np.generic]]:
-        """As `assemble` of the ticks kept.
+        """As `assemble` of the ticks retained.
 
         Raises:
             HptError: there is no observation.

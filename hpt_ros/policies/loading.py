@@ -57,7 +57,7 @@ class LoadedPolicy:
         horizon: observation ticks that it wants.
         optional: modalities that it can do without.
         tasks: texts that it knows; empty: it takes any, or heeds none.
-        computed_by: backend, precision and device, as words for a log; empty for a baseline.
+        computed_by: backend, precision and device, as text for a log; empty for a baseline.
         deployed: what this cell changes of the embodiment that the policy was made with, a line each.
         image_sizes: camera's stream name to the sizes (height, width) that its images had in the training data, before
             they were resized; none if that is not known.

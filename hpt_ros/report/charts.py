@@ -28,7 +28,7 @@ class Line:
     Attributes:
         name: in the legend; empty: not there.
         x, y: (N,) its points; where one is NaN, or not above 0 on a logarithmic axis, the line is broken.
-        colour: number of its class; None: its place among the lines.
+        colour: number of its class; None: its position among the lines.
         low, high: (N,) of a band around it; None: none.
         kind: "line", "dashed", "points" or "thin".
     """
@@ -60,7 +60,7 @@ class _Axis:
 
 
 def svg(width: int, height: int, inside: str, label: str, kind: str = "") -> str:
-    """Return an image that shrinks with its place.
+    """Return an image that shrinks with its position.
 
     Args:
         width, height: px.
@@ -323,7 +323,7 @@ def _dot(kind: str, x: float, y: float) -> str:
 
 
 def thin_places(count: int) -> list[int]:
-    """Return at most `MOST_POINTS` evenly spaced places, the last among them."""
+    """Return at most `MOST_POINTS` evenly spaced positions, the last among them."""
     if count <= MOST_POINTS:
         return list(range(count))
     return [int(index) for index in np.unique(np.linspace(0, count - 1, MOST_POINTS).round())]

@@ -33,7 +33,7 @@ def render(package: str, template: str, **values: Any) -> str:
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write a page, whole or not at all, in place of one that is there.
+    """Write a page, complete or not at all, in place of one that is there.
 
     Raises:
         HptError: it cannot be written.

@@ -73,7 +73,7 @@ class Metrics:
             values.clear()
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """A copy of everything kept."""
+        """A copy of everything retained."""
         return {name: np.array(list(values), dtype=np.float64) for name, values in self._values.items()}
 
     def newest(self, name: str) -> float:

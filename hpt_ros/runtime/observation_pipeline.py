@@ -5,7 +5,7 @@
 An image of 640x480 takes milliseconds to decode. The node's own thread hands messages on as they are, so that neither
 commands nor joint states wait for one. Images and point clouds are decoded here, and only those that a tick uses.
 
-Order is kept, and each message carries the time of its arrival: ticks are the same however late this thread is.
+Order is retained, and each message carries the time of its arrival: ticks are the same however late this thread is.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class Environment(Protocol):
         name: by which it is found.
         version: changes with whatever changes outcomes; results of different versions are not compared.
         embodiment: the robot.
-        instruction: what the robot is to do, in the words that a person would use; tells tasks of one robot apart.
+        instruction: what the robot is to do, in the language that a person would use; tells tasks of one robot apart.
         time_limit_s: an episode that has not succeeded by then has failed.
     """
 

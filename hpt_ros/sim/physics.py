@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""MuJoCo, kept in one place: the model, its state, stepping and rendering.
+"""MuJoCo, in one place: the model, its state, stepping and rendering.
 
 Physics knows nothing of tasks, episodes or ROS (the split of dm_control: Physics, Task, Environment).
 """

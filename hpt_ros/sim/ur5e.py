@@ -3,8 +3,8 @@
 """The Universal Robots UR5e's published kinematics and limits.
 
 Source: "DH Parameters for calculations of kinematics and dynamics" on Universal Robots' support pages (classical
-Denavit-Hartenberg parameters) and the UR5e's technical details (joint ranges, 180 degrees/s). The elbow is kept to half
-of its range, as its drivers do by default. Accelerations are not published; these are our choice.
+Denavit-Hartenberg parameters) and the UR5e's technical details (joint ranges, 180 degrees/s). The elbow is limited to
+half of its range, as its drivers do by default. Accelerations are not published; these are our choice.
 """
 
 from __future__ import annotations

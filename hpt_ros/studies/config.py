@@ -236,7 +236,7 @@ def _beside(folder: Path, source: str) -> str:
 
 
 def cells_of(study: StudyConfig) -> list[Cell]:
-    """Return every cell; all combinations of one seed before those of the next, so that a part shows the whole grid.
+    """Return every cell; all combinations of one seed before those of the next, so that a part shows the entire grid.
 
     A start without a trunk is one cell, however many trunks there are.
     """

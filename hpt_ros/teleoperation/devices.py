@@ -143,7 +143,7 @@ class Joystick:
         self._twist: tuple[float, ...] = (0.0,) * TWIST
 
     def take(self, axes: Sequence[float], buttons: Sequence[int]) -> list[str]:
-        """Take a message; returns the words of the buttons that went down since the one before."""
+        """Take a message; returns the commands of the buttons that went down since the one before."""
         layout = self.layout
         twist = np.zeros(TWIST)
         for part, axis in enumerate(layout.axes):

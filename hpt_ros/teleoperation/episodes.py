@@ -43,7 +43,7 @@ class Episodes:
     def say(self, word: str) -> tuple[Episodes, tuple[Act, ...]]:
         """Take one of `WORDS`; another one, or one that means nothing now, does nothing.
 
-        A kept episode goes on to the next scene, a discarded one to its own again: the scene was not at fault.
+        A retained episode goes on to the next scene, a discarded one to its own again: the scene was not at fault.
         """
         if self.ended or word not in WORDS:
             return self, ()

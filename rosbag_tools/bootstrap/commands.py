@@ -340,7 +340,7 @@ def settle(
 ) -> list[DetectedCommand]:
     """Commands that go together, with names, grippers and measured poses; arms first.
 
-    Of several that command the same joint or tool the busiest is kept: it is the one that moves the robot. What is
+    Of several that command the same joint or tool the busiest is retained: it is the one that moves the robot. What is
     left out is added to `left_out` with the reason.
     """
     measured = {name: course for item in joints for name, course in item.courses.items()}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Arms of a bag whose joints have equal names, distinguished by the words in which their topics differ."""
+"""Arms of a bag whose joints have equal names, distinguished by the parts in which their topics differ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from rosbag_tools.bootstrap.commands import DetectedCommand
 from rosbag_tools.bootstrap.joints import Joints
 
-# A topic with one of these words is of the arm that a person moves, or of what is commanded; the measured state is of
+# A topic with one of these parts is of the arm that a person moves, or of what is commanded; the measured state is of
 # a topic without, where there is one with the same joints (ALOHA: /master_left, /puppet_left).
 LEADER_WORDS = frozenset(
     ("master", "leader", "lead", "teleop", "command", "commands", "cmd", "target", "desired")
@@ -83,7 +83,7 @@ def _prefix_joints(item: Joints, prefix: str) -> Joints:
 def _prefix_command(
     item: DetectedCommand, prefixes: dict[str, str], joints: Sequence[Joints]
 ) -> DetectedCommand:
-    """A command of an arm with a prefix, which its topic has the words of."""
+    """A command of an arm with a prefix, which its topic names."""
     tokens = _tokens(item.topic)
     fitting = [
         prefixes[arm.topic]

@@ -26,9 +26,9 @@ from rosbag_tools.reading.reader import Bag
 CHECK = "CHECK ME"
 # More messages than this fraction that do not fit the others are no accident.
 MOST_ODD_RATIO = 0.25
-# Points kept of a cloud: what point cloud policies commonly take (3D Diffusion Policy: 512 or 1024).
+# Points retained of a cloud: what point cloud policies commonly take (3D Diffusion Policy: 512 or 1024).
 POINTS = 1024
-# Texts are of all kinds; only these words in a topic's name make one the task.
+# Texts are of all kinds; only these parts of a topic's name make one the task.
 TASK_WORDS = ("task", "instruction", "language", "prompt")
 
 ARRAY_TYPES = ("std_msgs/msg/Float32MultiArray", "std_msgs/msg/Float64MultiArray")

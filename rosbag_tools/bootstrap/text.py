@@ -164,7 +164,7 @@ def list_left_out(found: Found) -> list[str]:
 def find_marked_lines(text: str) -> list[tuple[int, str]]:
     """What a person has not looked at yet: number and content of each line with a mark.
 
-    Comments of whole lines explain marks and are none.
+    Comments of complete lines explain marks and are none.
     """
     found = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -182,7 +182,7 @@ def _tick(found: Found) -> float:
     others = [joints.rate_hz for joints in found.joints] + [pose.rate_hz for pose in found.poses]
     others += [odometry.rate_hz for odometry in found.odometry]
     slowest = min(rates) if rates else min([TICK_WITHOUT_CAMERA_HZ, *others])
-    return float(max(round(slowest), 1))  # whole, as a dataset's fps must be
+    return float(max(round(slowest), 1))  # an integer, as a dataset's fps must be
 
 
 def _streams(found: Found) -> list[tuple[str, list[str]]]:

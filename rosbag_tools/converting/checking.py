@@ -34,7 +34,7 @@ class Job:
     options: Options
     note: str  # what was lost, if the bag was recovered
     identity: str  # of the bag, by what is in it
-    kept: Path | None = None  # where the result is kept, with `Options.resume`
+    kept: Path | None = None  # where the result is retained, with `Options.resume`
 
     @property
     def length_s(self) -> float:

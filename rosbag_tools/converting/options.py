@@ -29,7 +29,7 @@ class Options:
         recover: use bags that were cut short as far as they go.
         workers: processes on this machine.
         ray: address of a Ray cluster to convert on instead, see `rosbag_tools.converting.ray_pool`; empty for none.
-        resume: keep finished bags beside the dataset's place until it is whole, and use those that are there.
+        resume: keep finished bags beside the dataset's location until it is complete, and use those that are there.
         overwrite: replace the dataset that is there.
         append: add to the dataset that is there, if there is one, what it does not have yet.
         action_source: what the actions are, see `ACTION_SOURCES`.

@@ -52,7 +52,7 @@ class Row:
     Attributes:
         tick: the observation.
         action: float64 (Da,); None if there is no command.
-        missing: stream name (``"action"`` for the command) to why it has no value; empty if the row is whole.
+        missing: stream name (``"action"`` for the command) to why it has no value; empty if the row is complete.
     """
 
     tick: Tick

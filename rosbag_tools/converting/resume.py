@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finished bags of a conversion that was interrupted, so that the same command goes on where it was.
 
-One folder a bag lies in a hidden folder beside the dataset's place: its video segments and large arrays, its vectors
-and statistics (NumPy), and its report (JSON). It is built under another name and renamed when it is whole and on disk,
+One folder a bag lies in a hidden folder beside the dataset's location: its video segments and large arrays, its vectors
+and statistics (NumPy), and its report (JSON). It is built under another name and renamed when complete and on disk,
 and it is named after all that the result depends on, so what is there counts and what changed is converted again.
 """
 
@@ -48,7 +48,7 @@ def find_resume_folder(out: Path) -> Path:
 
 
 def key_of(bag: Path, *depends_on: str) -> str:
-    """A name for the result of a bag: of its place, its files' sizes and times, and the texts that matter."""
+    """A name for the result of a bag: of its location, its files' sizes and times, and the texts that matter."""
     files = sorted(path for path in bag.rglob("*") if path.is_file()) if bag.is_dir() else [bag]
     parts = [rosbag_tools.__version__, str(bag.resolve()), *depends_on]
     for path in files:
@@ -58,7 +58,7 @@ def key_of(bag: Path, *depends_on: str) -> str:
 
 
 def convert_once(place: Path, folder: Path, work: Callable[[Path], Converted]) -> Converted:
-    """The result that lies at a place, made first if it is not there.
+    """The result that lies at a location, made first if it is not there.
 
     Args:
         place: the bag's folder, named by `key_of`.

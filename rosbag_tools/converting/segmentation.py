@@ -42,10 +42,10 @@ class _Rest:
 
 
 class Spans:
-    """Cuts an episode's rows into spans of consecutive whole ticks of one task, and writes those that are long enough.
+    """Cuts an episode's rows into spans of consecutive complete ticks of one task, and writes those long enough.
 
     A span's first ticks wait in memory until it has the minimum, so that a gappy bag costs no encoder per gap; so do
-    the ticks of a rest, up to the longest that is kept.
+    the ticks of a rest, up to the longest that is retained.
 
     Args:
         folder: where segments and arrays go.
@@ -126,7 +126,7 @@ class Spans:
         self._end()
 
     def finish(self) -> list[EpisodeData]:
-        """End the last span, wait for the encoders and return the spans that were kept."""
+        """End the last span, wait for the encoders and return the spans that were retained."""
         self._end()
         self._finish_ended()
         return self._done

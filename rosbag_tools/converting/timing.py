@@ -170,7 +170,7 @@ class ClockCheck:
             self.compare()
 
     def notes(self) -> dict[str, str]:
-        """What is odd about the stamps of each stream, in words; of those that are not, nothing.
+        """What is odd about the stamps of each stream, as text; of those that are not, nothing.
 
         Raises:
             BagError: as `compare`.
@@ -341,7 +341,7 @@ def without_offsets(robot: Embodiment) -> Embodiment:
 
 
 def clock_note(name: str, delay_s: float) -> str | None:
-    """Return what is odd about a stream's median delay, in words; None if nothing is."""
+    """Return what is odd about a stream's median delay, as text; None if nothing is."""
     if delay_s < -AHEAD_S:
         return (
             f"{name}: stamps are {-delay_s:.3f} s ahead of their arrival, which one clock cannot give; its images or "

@@ -65,7 +65,7 @@ class BagEpisode:
 
 
 def find_episodes(bag: Bag) -> list[BagEpisode]:
-    """Episodes of a bag in their order: between its markers, or the whole bag if it has none.
+    """Episodes of a bag in their order: between its markers, or the entire bag if it has none.
 
     A marker is a message on ``/hpt/episode_events``, or on that topic in a namespace if only one is there. An episode
     that never ended (the recorder was killed) reaches to the bag's end, or to the next one's start.

@@ -123,7 +123,7 @@ def _bags_in(folder: Path, passed_over: Say) -> Iterator[Path]:
             elif is_bag(child):
                 yield child
             elif child.is_symlink():
-                # It may lead back up, or to a whole disk.
+                # It may lead back up, or to an entire disk.
                 passed_over(f"the link {str(child)!r} leads to a folder that is no bag, and is not followed")
             else:
                 yield from _bags_in(child, passed_over)

@@ -130,7 +130,7 @@ class TopicTimes:
 
 @dataclass
 class Inspection:
-    """A whole bag.
+    """A complete bag.
 
     Attributes:
         topics: by name; with an embodiment also those that it wants and the bag lacks.

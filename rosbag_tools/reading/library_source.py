@@ -43,7 +43,7 @@ def is_bag1(path: Path) -> bool:
 
 
 def bag1_is_complete(path: Path) -> bool:
-    """False if the file ends before its index, whose place a recorder writes into the first record at the very end."""
+    """False if the file ends before its index, whose position a recorder writes into the first record at the end."""
     with path.open("rb") as file:
         head = file.read(len(BAG1_MAGIC) + _MOST_FIRST_BYTES)
     if not head.startswith(BAG1_MAGIC):

@@ -125,7 +125,7 @@ def _message_type(type_: str, encoding: str, schema: str, definition: str, diges
     except Exception as error:  # parsers of texts fail in every way
         what = "is not one of a message (it has a line of three hyphens)"
         if not re.search(r"^---\s*$", definition, re.MULTILINE):
-            # The parser's message begins with the whole text.
+            # The parser's message begins with the entire text.
             why = "" if isinstance(error, TypesysError) else f" ({' '.join(str(error).split())[:80]})"
             what = f"cannot be parsed as {schema}{why}"
         raise UnreadableTypeError(Code.UNREADABLE, "its definition", problem=what) from error

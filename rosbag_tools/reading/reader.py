@@ -278,7 +278,7 @@ class Bag:
 
         Args:
             topics: those to look at; None for all.
-            start_ns, stop_ns: log times; None for the whole bag.
+            start_ns, stop_ns: log times; None for the entire bag.
 
         Raises:
             BagError: the data is damaged.

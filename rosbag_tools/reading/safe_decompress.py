@@ -93,7 +93,7 @@ def decompress_as_far_as_it_goes(data: bytes, codec: str, most: int) -> bytes:
 
 
 def decompress_file(source: Path, place: Path, most: int) -> bool:
-    """Decompress a zstd file as far as it goes; returns whether it was whole.
+    """Decompress a zstd file as far as it goes; returns whether it was complete.
 
     Raises:
         BagError: it becomes larger than `most` bytes, or the disk is full.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One episode on its way into a rosbag2 MCAP bag: serialized messages straight through, never deserialised.
 
-The file is safe against a killed process as far as whole chunks go: one is written every second of log time, and the
+The file is safe against a killed process as far as complete chunks go: one is written every second of log time, and the
 first messages say which robot and which task it is. What a crash costs is that last second, the index and the
 metadata; `hpt convert --recover` reads the rest.
 """

@@ -41,7 +41,7 @@ class RateWatch:
         self._last_ns[topic] = at_ns
 
     def check(self, now_ns: int) -> list[str]:
-        """A sentence for each topic that fell silent, came back, or had another rate over a whole window."""
+        """A sentence for each topic that fell silent, came back, or had another rate over an entire window."""
         return self._silence(now_ns) + self._rates(now_ns)
 
     def _silence(self, now_ns: int) -> list[str]:

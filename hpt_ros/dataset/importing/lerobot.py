@@ -271,7 +271,7 @@ class LeRobotSource:
             ) from error  # fmt: skip
 
     def _locations(self) -> Iterator[tuple[str, Callable[[], _Location]]]:
-        """Yield name and place of each episode; what is wrong with a row is reported when the place is asked for."""
+        """Yield name and place of each episode; what is wrong with a row is reported when the position is asked for."""
         rows: Iterable[Record]
         if self._info.version == "v3.0":
             paths = parquet_files(self.root, EPISODES)

@@ -32,7 +32,7 @@ STATES: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 # Columns of a task's text, by the last part of their name; the first that is there.
 TEXTS = ("language_instruction", "natural_language_instruction", "instruction", "task", "prompt")
-# Last part of a column's name to the column of `layout.LABELS` that it is kept as.
+# Last part of a column's name to the column of `layout.LABELS` that it is retained as.
 _LABELS = {
     "reward": "next.reward", "rewards": "next.reward",
     "done": "next.done", "dones": "next.done", "is_terminal": "next.done", "terminal": "next.done",
@@ -144,7 +144,7 @@ def to_name(text: str) -> str:
 
 
 def label_of(column: str) -> str:
-    """Return the column of `layout.LABELS` that a column is kept as; empty if it is none."""
+    """Return the column of `layout.LABELS` that a column is retained as; empty if it is none."""
     return _LABELS.get(re.split(r"[./]", column)[-1], "")
 
 

@@ -107,9 +107,9 @@ class Recorded:
         ticks: of the recording.
         dropped: stream name to ticks that it cost.
         ages_s: stream name to the mean age of its newest sample at a tick.
-        resized: stream name to how the size of its images changed, in words.
-        clocks: stream name to what is odd about its stamps, in words; "" to where the clock was set back.
-        wrapped: joint to how its angle jumped by nearly a turn, in words.
+        resized: stream name to how the size of its images changed, as text.
+        clocks: stream name to what is odd about its stamps, as text; "" to where the clock was set back.
+        wrapped: joint to how its angle jumped by nearly a turn, as text.
     """
 
     ticks: int

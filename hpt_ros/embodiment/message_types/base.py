@@ -94,8 +94,8 @@ class CommandType:
         kinds: quantities that it can carry, see `hpt_ros.embodiment.kinds`.
         controllers: who takes it, for people.
         encode: makes the message, or the goal, of a command (of the output's dimensions).
-        decode: the time and values of a message, given the output, the message, its arrival in ns and the words that
-            name it in errors; None: it is no message.
+        decode: the time and values of a message, given the output, the message, its arrival in ns and the text that
+            names it in errors; None: it is no message.
         several: what to do where one output moves several joints, which this type cannot; empty: it can.
         own_speed: the driver moves as fast as it likes, so it is given targets, not the way there.
     """
@@ -195,7 +195,7 @@ def in_order(output: Output, names: Any, values: Any, what: str, where: str) -> 
 
 
 def require_frame(output: Output, message: Any, where: str) -> None:
-    """Raise DecodeError unless a message's header is in the output's frame: numbers of another mean another place."""
+    """Raise DecodeError unless a message's header is in the output's frame: numbers of another mean something else."""
     frame = str(message.header.frame_id).lstrip("/")
     if frame != output.frame_id.lstrip("/"):
         raise DecodeError(

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages of any type, by the paths of their numbers: `values` of a stream or an output.
 
-A path is made of fields and, in brackets, of places in lists: a number, from the end if it is negative, or the name of
-an entry in a list of names beside the list or further out, as messages of controllers have them::
+A path is made of fields and, in brackets, of positions in lists: a number, from the end if it is negative, or the name
+of an entry in a list of names beside the list or further out, as messages of controllers have them::
 
     data
     data[2]
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from hpt_ros.embodiment.output import Output
     from hpt_ros.embodiment.streams import Stream
 
-# A field, a place in a list, or a list of names and the name to look for.
+# A field, a position in a list, or a list of names and the name to look for.
 Step: TypeAlias = "str | int | tuple[str, str]"
 MOST_VALUES = 1024
 FORM = "fields with dots between them and places in brackets, such as feedback.positions[0] or values[names=elbow]"
@@ -52,7 +52,7 @@ def is_message_type(name: str) -> bool:
 
 
 def is_written(path: str) -> bool:
-    """Whether a number can be written to a path: to a field, or to a place from 0 in the list of the last field."""
+    """Whether a number can be written to a path: to a field, or to a location from 0 in the list of the last field."""
     *outer, last = steps(path)
     if isinstance(last, tuple) or (isinstance(last, int) and last < 0):
         return False

@@ -39,7 +39,7 @@ def decode(output: Output, message: Any, arrival_ns: int, where: str) -> Decoded
 
 
 def names(stream: Stream) -> tuple[str, ...]:
-    """The stream's name and the place of each value."""
+    """The stream's name and the position of each value."""
     return tuple(f"{stream.name}.{index}" for index in range(stream.length))
 
 

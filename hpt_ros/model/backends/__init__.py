@@ -63,7 +63,7 @@ def load_backend(name: str, policy: Policy, *, precision: str = "float32", threa
         policy: in evaluation mode, with statistics, on the device that it is to run on. Its weights must not change
             afterwards, since most backends take a copy.
         precision: one of `PRECISIONS`; not every backend has every one.
-        threads: of the CPU; 0 leaves torch's number. Torch has one number for the whole process.
+        threads: of the CPU; 0 leaves torch's number. Torch has one number for the entire process.
 
     Raises:
         BackendError: an unknown name or precision, or one that cannot run this policy or on this device.

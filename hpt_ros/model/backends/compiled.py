@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""torch.compile: the policy becomes C++ for this CPU, built at the first load on a machine and kept for the next."""
+"""torch.compile: the policy becomes C++ for this CPU, built at the first load on a machine, cached for the next."""
 
 from __future__ import annotations
 

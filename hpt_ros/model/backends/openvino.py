@@ -38,7 +38,7 @@ class OpenVinoBackend(ExportedBackend):
             HptError: OpenVINO is not installed.
         """
         if policy.config.head.kind == "diffusion":
-            # OpenVINO 2026.4 ends the whole process (segmentation fault) when it compiles the head's 1-D U-Net.
+            # OpenVINO 2026.4 ends the entire process (segmentation fault) when it compiles the head's 1-D U-Net.
             raise BackendError(
                 Code.UNSUPPORTED, f"the backend {name!r}", problem="cannot compile the diffusion head",
                 remedy="use the backend 'eager' or 'onnxruntime'",

@@ -29,7 +29,7 @@ def begin(words: list[str] | None, context: rclpy.Context) -> None:
         context: one that is not initialised yet.
 
     Raises:
-        HptError: what follows ``--ros-args`` cannot be read, no logs can be kept, or an environment variable of ROS
+        HptError: what follows ``--ros-args`` cannot be read, no logs can be retained, or an environment variable of ROS
             or Fast DDS has a value that cannot be.
     """
     _name_log_folder()

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Iterator
 
 PIPE_BYTES = 1 << 20  # the most that Linux permits without privileges (pipe(7)); about ten thousand lines
-END_S = 2.0  # that the last words have to come through
+END_S = 2.0  # that the last messages have to come through
 
 
 @contextlib.contextmanager

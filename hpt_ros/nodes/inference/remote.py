@@ -9,7 +9,7 @@ Times never cross: an answer is for the observation of its number, whose stamp i
 
 | topic below the inference node's name | type | what |
 | --- | --- | --- |
-| card | std_msgs/String, kept for late comers | JSON: embodiment, checkpoint, horizon, ... (`PolicyInfo`) |
+| card | std_msgs/String, retained for late comers | JSON: embodiment, checkpoint, horizon, ... (`PolicyInfo`) |
 | observation, answer | std_msgs/UInt8MultiArray | `hpt_ros.policies.serialization` |
 """
 

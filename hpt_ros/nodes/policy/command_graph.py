@@ -15,7 +15,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from hpt_ros.control.link import CommandTopic
 from hpt_ros.nodes.common.parameter_files import matches
 
-# A look at the whole graph takes about 0.13 ms a topic (rclpy 9.1.2, Fast DDS), the count of matched subscribers 1 us:
+# A look at the entire graph takes about 0.13 ms a topic (rclpy 9.1.2, Fast DDS), the count of matched subscribers 1 us:
 # the one is asked for each 0.2 s and when the other changes, which is asked for each period.
 LOOK_S = 0.2
 # Nodes that subscribe to commands and move nothing: recorders, and tools that show. `ros2 topic echo` is _ros2cli_PID.

@@ -143,7 +143,7 @@ class DecisionLog:
                 self._put(sender.topic, now_ns, partial(sender.message, step.command, now_ns))
 
     def say(self, words: str, now_ns: int, level: Any = Log.INFO) -> None:
-        """Note a decision in words."""
+        """Note a decision as text."""
         log = partial(Log, level=int.from_bytes(level, "little") if isinstance(level, bytes) else level)
         self._put("decisions", now_ns, lambda: log(stamp=to_time(now_ns), name=self.node, msg=words))
 

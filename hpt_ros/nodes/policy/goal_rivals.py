@@ -62,7 +62,7 @@ class GoalRivals:
         return UUID(uuid=np.frombuffer(self._prefix + os.urandom(8), dtype=np.uint8))
 
     def names(self) -> tuple[str, ...]:
-        """Who else's goals the robot follows now, in words; empty: nobody's who is not permitted."""
+        """Who else's goals the robot follows now, as text; empty: nobody's who is not permitted."""
         now_s = time.monotonic()
         if not self._active and now_s - self._came_s > RECENT_S:
             self._looks, self._names = 0, ()

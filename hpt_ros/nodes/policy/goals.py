@@ -57,7 +57,7 @@ class GoalSender:
         self._pacer.begin()
 
     def send(self, command: Command, now_ns: int) -> None:
-        """Send a goal if the target of a whole command moved, and a server is there."""
+        """Send a goal if the target of an entire command moved, and a server is there."""
         if not self.taken:
             self._pacer.note_loss()
             return

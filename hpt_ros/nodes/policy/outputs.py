@@ -32,7 +32,7 @@ class Sender:
 
     Attributes:
         output: what it commands.
-        part: its dimensions of a whole command; None: all.
+        part: its dimensions of an entire command; None: all.
         ahead_ns: how much later than a command it is due.
         kind: the class of its messages, or of the action.
         stamp_zero: as of `Sending`.
@@ -55,16 +55,16 @@ class Sender:
         return self.output.type
 
     def own(self, command: Command) -> Command:
-        """Its part of a whole command."""
+        """Its part of an entire command."""
         return command if self.part is None else command.of(self.part, self.ahead_ns)
 
     def message(self, command: Command, now_ns: int) -> Any:
-        """The message, or the goal, of a whole command at the time now, in ns."""
+        """The message, or the goal, of an entire command at the time now, in ns."""
         sending = Sending(interface, now_ns, PAST_NS, self.stamp_zero)
         return self.output.command.encode(self.own(command), self.output, sending)
 
     def stands(self, command: Command) -> bool:
-        """Whether a whole command tells it a velocity that is zero, so that hearing it again changes nothing.
+        """Whether an entire command tells it a velocity that is zero, so that hearing it again changes nothing.
 
         A displacement does: it is done each time that it is commanded.
         """
@@ -145,7 +145,7 @@ def _sender(robot: Embodiment, part: OutputSlice, stamp_zero: bool) -> Sender:
 
 
 def _joint_sender(robot: Embodiment, topic: str, type_: str) -> Sender:
-    """Of whole commands, each of whose dimensions is a joint."""
+    """Of complete commands, each of whose dimensions is a joint."""
     output = Output(SINGLE, topic, type_, names=robot.action.names)
     assert JOINT_POSITION in COMMANDS[type_].kinds
     return Sender(output, None, 0, interface(type_))

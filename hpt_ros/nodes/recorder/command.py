@@ -29,7 +29,7 @@ def run(
 ) -> int:
     """Run the recorder until it is interrupted; prints how episodes are started and ended.
 
-    `ros_arguments` are what stands behind --ros-args; a running episode is kept.
+    `ros_arguments` are what stands behind --ros-args; a running episode is retained.
     """
     overrides: list[Any] = [Parameter("operator", value=operator)] if operator else []
     if all_topics:

@@ -12,7 +12,7 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.nodes.recorder.controls import JoyConfig
 from hpt_ros.structured import field
 
-# An episode ends, whole, when there is less room than this: its index and metadata need some.
+# An episode ends, complete, when there is less room than this: its index and metadata need some.
 KEEP_FREE_MB = 200
 
 

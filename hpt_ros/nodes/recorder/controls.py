@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""Ways to start and end episodes beside the services: words on a topic, buttons of a joystick, keys of a terminal."""
+"""Starts and ends of episodes beside the services: commands on a topic, buttons of a joystick, keys of a terminal."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Recorder(Protocol):
 
 
 def obey(recorder: Recorder, command: str) -> Refusal | None:
-    """Do what a command's words say.
+    """Do what a command says.
 
     Args:
         recorder: whose episode.
@@ -123,7 +123,7 @@ class Buttons:
         self._held: set[int] | None = None
 
     def find_pressed(self, buttons: list[int]) -> list[str]:
-        """Words of the buttons that went down since the last message."""
+        """Commands of the buttons that went down since the last message."""
         now = {index for index, value in enumerate(buttons) if value}
         before = now if self._held is None else self._held
         self._held = now

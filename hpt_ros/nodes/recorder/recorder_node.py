@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records episodes of a teleoperated robot into rosbag2 MCAP bags, one bag an episode.
 
-Services ``~/start_episode``, ``~/stop_episode`` and ``~/discard_episode``; or words on ``~/command``, buttons of a
+Services ``~/start_episode``, ``~/stop_episode`` and ``~/discard_episode``; or commands on ``~/command``, buttons of a
 joystick and keys of a terminal (`hpt_ros.nodes.recorder.controls`). Every change is published on
 ``/hpt/episode_events``, and that message goes into the bag too. Messages go from the middleware into the bag as
 serialized bytes. Log time is the node's clock, so it is simulated time under ``use_sim_time``.
@@ -131,7 +131,7 @@ class RecorderNode(StrictParameters, Node):
         return self._recording is not None
 
     def close(self) -> None:
-        """End a running episode, with unknown outcome, so that its bag is whole."""
+        """End a running episode, with unknown outcome, so that its bag is complete."""
         if self._recording is not None:
             self.get_logger().warning(
                 f"stopped while recording: {self._recording.name} is kept with unknown outcome"
@@ -210,7 +210,7 @@ class RecorderNode(StrictParameters, Node):
         self._write(topic, now_ns, data)
         if self._rates is not None:
             self._rates.count(topic, instant.control_ns)
-        # A burst must not use up the room that is kept before the timer looks.
+        # A burst must not use up the room that is retained before the timer looks.
         self._unchecked_bytes += len(data)
         if 4 * self._unchecked_bytes > self._keep_free_mb * _MB:
             self._check_room()
@@ -320,7 +320,7 @@ class RecorderNode(StrictParameters, Node):
             note: for people.
 
         Returns:
-            The bag, its messages by topic, and both in words.
+            The bag, its messages by topic, and both as text.
 
         Raises:
             HptError: none is running, no such outcome, or the disk refuses.
@@ -404,5 +404,5 @@ class RecorderNode(StrictParameters, Node):
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the recorder until it is interrupted; a running episode is kept."""
+    """Run the recorder until it is interrupted; a running episode is retained."""
     return run_node(RecorderNode, "recorder_node", args)

@@ -124,7 +124,9 @@ class Graph:
 
     def quiet(self, name: str) -> None:
         """Keep a node's routine messages out of the progress bar until the graph ends; warnings stay."""
-        self._stack.callback(set_logger_level, name, get_logger_level(name))  # levels are the whole process's
+        self._stack.callback(
+            set_logger_level, name, get_logger_level(name)
+        )  # levels are the entire process's
         set_logger_level(name, LoggingSeverity.WARN)
 
     def wait_for_end(self, arm: PolicyArm | ExpertArm, start_s: float, limit_s: float) -> Any:

@@ -69,7 +69,7 @@ class SimNode(StrictParameters, Node):
     Publishes /clock, the topics of the environment's embodiment (raw images as JPEG too), /picture_camera for people,
     /sim/embodiment, /diagnostics, and to who demonstrates /sim/expert_action; subscribes to the embodiment's command
     topics; serves /sim/reset_scene and /sim/task_result. Simulated time only goes forward: a reset moves bodies, and
-    the clock on to the next whole second.
+    the clock on to the next full second.
 
     Attributes:
         environment: what is simulated; once time runs, only `ask` may touch it.

@@ -37,7 +37,7 @@ class HandEnvironment(ModelEnvironment):
             raise self._refuse(topic)
 
     def _stay(self, position: Floats, opening: float) -> None:
-        """Forget all commands, and stay at a place (3,)."""
+        """Forget all commands, and stay at a location (3,)."""
         self._goal, self._goal_ns, self._opening = np.array(position), self.now_ns, opening
 
     def _steps_left(self) -> int:

@@ -61,7 +61,7 @@ class AlohaEnvironment(ModelEnvironment):
         geoms = {side: f"vx300s_{side}/10_{side}_gripper_finger" for side in SIDES}
         self._fingers = {side: self._model.geom(geom).id for side, geom in geoms.items()}
         self._cube, self._table = self._model.geom("red_box").id, self._model.geom("table").id
-        # gym-aloha's sees the whole table, on which the cube is three pixels.
+        # gym-aloha's sees the entire table, on which the cube is three pixels.
         mount_camera(
             self._model, "top", "world", at=(0.0, 0.12, 0.62), towards=(0.03, 0.52, 0.1), up=(0.0, 0.0, 1.0)
         )

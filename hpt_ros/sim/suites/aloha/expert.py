@@ -31,7 +31,7 @@ class WayPoint:
 
     Attributes:
         time_s: since the beginning.
-        tip_m: the place between its fingertips (3,), in the world.
+        tip_m: the position between its fingertips (3,), in the world.
         opening: of the gripper, 0 to 1.
     """
 

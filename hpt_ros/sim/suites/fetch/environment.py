@@ -74,7 +74,7 @@ class FetchEnvironment(HandEnvironment):
 
     @property
     def grip_m(self) -> Floats:
-        """Where the place between the fingertips is (3,), m."""
+        """Where the position between the fingertips is (3,), m."""
         return np.array(self.data.site(GRIP).xpos)
 
     @property

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""A task of LIBERO-Object as an environment: the policy sees two cameras, the hand, the fingers and the words.
+"""A task of LIBERO-Object as an environment: the policy sees two cameras, the hand, the fingers and the instruction.
 
 The benchmark's action is a step of the hand from wherever it is, of at most 5 cm per axis and half a radian, 20 times a
 second, and whether the gripper opens or closes. Here the hand's pose is commanded; a set point goes straight to where
@@ -75,7 +75,7 @@ class LiberoEnvironment(SuiteEnvironment):
 
     @property
     def hand_m(self) -> Floats:
-        """Where the place between the fingertips is (3,), m."""
+        """Where the position between the fingertips is (3,), m."""
         return self._state["hand"]
 
     @property

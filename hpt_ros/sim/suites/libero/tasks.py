@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: hpt_ros maintainers
 # SPDX-License-Identifier: Apache-2.0
-"""The ten tasks, by the object that goes into the basket, in the benchmark's order and in its words."""
+"""The ten tasks, by the object that goes into the basket, in the benchmark's order and in its wording."""
 
 from __future__ import annotations
 

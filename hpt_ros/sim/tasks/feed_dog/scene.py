@@ -21,12 +21,12 @@ class FeedDogScene:
     """The scene `feed_dog` under joint position targets.
 
     Args:
-        control_period_s: time between commands; a whole multiple of the physics step.
+        control_period_s: time between commands; an integer multiple of the physics step.
         disturbance_rad: standard deviation of the offsets between commanded and executed targets.
         physics: the world; None makes one.
 
     Raises:
-        HptError: the control period is no whole multiple of the physics step.
+        HptError: the control period is no integer multiple of the physics step.
     """
 
     def __init__(
