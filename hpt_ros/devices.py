@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import sys
 from dataclasses import dataclass
 
 from hpt_ros.errors import Code, HptError
@@ -55,6 +57,30 @@ def choose_device(name: str = DEFAULT_DEVICE, *, subject: str = "--device") -> C
             remedy="install a CUDA build of PyTorch, or choose cpu or auto",
         )  # fmt: skip
     return ChosenDevice(name, "as named")
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Tell whether memory ran out: of Python, NumPy, the system, a GPU, or PyTorch on the CPU, without its own class.
+
+    What was raised while another error was handled, as by something that was closed, counts as that one.
+    """
+    if error is None:
+        return False
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    if isinstance(error, RuntimeError) and names(
+        error, "DefaultCPUAllocator", "Cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED"
+    ):
+        return True
+    return is_out_of_memory(error.__context__)
+
+
+def names(error: BaseException, *words: str) -> bool:
+    """Whether one of the words is in what a library's error was made with, where it has no class for it."""
+    return any(isinstance(text, str) and word in text for text in error.args for word in words)
 
 
 def usable_cores() -> int:

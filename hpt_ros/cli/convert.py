@@ -200,7 +200,7 @@ def run(args: argparse.Namespace) -> int:
             f"  {joint} jumps {jump}, and rows between are wrong; if it turns without end, add continuous: true to its "
             "limit"
         )
-    for note in report.clock_notes():
+    for note in (*report.sample_notes(), *report.clock_notes()):
         print(f"  {note}")
     for line in report.reasons():
         print(f"  dropped for {line}")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hpt_ros.cli.training import add_run_arguments, choose_recipe, run_or_describe, unless_diverged
-from hpt_ros.devices import choose_device
 from hpt_ros.errors import Code, HptError
 from hpt_ros.resources import DEMO
 
@@ -64,10 +63,9 @@ def _run(args: argparse.Namespace) -> int:
     from hpt_ros.embodiment import Embodiment
     from hpt_ros.learning.distributed import processes
 
-    choose_device(args.device)
-    recipe, resume = choose_recipe(args, DEMO)
-    robot = Embodiment.load(args.embodiment) if args.embodiment else None
     with Terminal() as report, processes(args.device) as all_processes:
+        recipe, resume = choose_recipe(args, DEMO)
+        robot = Embodiment.load(args.embodiment) if args.embodiment else None
         folders = list(args.data)
         if _are_bags(args.data):
             folders = [str(Path(args.out) / DATASET)]

@@ -23,6 +23,7 @@ from types import ModuleType
 
 from hpt_ros import __version__
 from hpt_ros.cli.parsing import COMPLETING, Parser
+from hpt_ros.devices import is_out_of_memory
 from hpt_ros.errors import HptError
 from hpt_ros.extras import missing_module
 
@@ -64,6 +65,8 @@ REFUSED = {
     errno.EDQUOT,
     errno.ENAMETOOLONG,
     errno.EFBIG,
+    errno.EMFILE,
+    errno.ENFILE,
 }
 
 
@@ -126,29 +129,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ):
             return _say(f"{args.command}: error: {explained}", 2)
         if isinstance(error, OSError) and error.errno in REFUSED:
-            what = f" ({error.filename!r})" if error.filename else ""
+            shared = " (of a disk or of /dev/shm)" if error.errno == errno.ENOSPC else ""
+            what = f" ({error.filename!r})" if error.filename else shared
             return _say(
                 f"{args.command}: error: the system refuses: {error.strerror}{what}; fix that, or name another place",
                 2,
             )
-        if _out_of_memory(error):
+        if is_out_of_memory(error):
             return _say(
                 f"{args.command}: error: memory does not suffice ({' '.join(str(error).split())[:120]}); take less at "
                 "once: in training a smaller batch_size, or micro_batch",
                 2,
             )
         return _say(_bug(args.command, error, show), INTERNAL_ERROR)
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Tell whether memory ran out: of Python, NumPy, a GPU, or of PyTorch on the CPU, which has no class for that."""
-    torch = sys.modules.get("torch")
-    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
-        return True
-    allocator = "DefaultCPUAllocator"  # PyTorch's name for its own, in what the error was made with
-    return isinstance(error, RuntimeError) and any(
-        isinstance(word, str) and allocator in word for word in error.args
-    )
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

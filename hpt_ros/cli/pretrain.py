@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import argparse
 
-from hpt_ros.devices import choose_device
-
 DEFAULT_RECIPE = "pretrain_small"
 
 
@@ -42,9 +40,8 @@ def _run(args: argparse.Namespace) -> int:
     from hpt_ros.learning.mixture import open_mixture
     from hpt_ros.learning.mixture_config import load_mixture
 
-    choose_device(args.device)
-    recipe, resume = choose_recipe(args, DEFAULT_RECIPE)
-    config = load_mixture(args.mixture)
     with Terminal() as report, processes(args.device) as all_processes:
+        recipe, resume = choose_recipe(args, DEFAULT_RECIPE)
+        config = load_mixture(args.mixture)
         mixture = open_mixture(config, recipe.validation_ratio, recipe.seed, cache_root=args.cache)
         return run_or_describe(args, mixture, recipe, report, all_processes, resume=resume)

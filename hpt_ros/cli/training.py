@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP
+from hpt_ros.devices import DEFAULT_DEVICE, DEVICE_HELP, is_out_of_memory
 from hpt_ros.errors import Code, HptError
 
 if TYPE_CHECKING:
@@ -81,7 +81,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         help="train on these alone, as `hpt quality --keep` lists them",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on with the run in OUT, to its recipe's last step"
+        "--resume",
+        action="store_true",
+        help="go on with the run in OUT, to its recipe's last step; --set may change how much memory it takes",
     )
     parser.add_argument(
         "--cache",
@@ -132,20 +134,40 @@ def run_or_describe(
         found = dry_run(mixture, recipe, start_of(args), report, all_processes)
         print("\n".join(found.lines()))
         return 0
-    result = train(
-        data,
-        recipe,
-        args.out,
-        start=start_of(args),
-        resume=resume,
-        cache_root=args.cache,
-        report=report,
-        command=shlex.join(["hpt", *sys.argv[1:]]),
-        wandb=args.wandb,
-        processes=all_processes,
-        readers=choose_readers(args, recipe, all_processes.device),
-    )
+    try:
+        result = train(
+            data,
+            recipe,
+            args.out,
+            start=start_of(args),
+            resume=resume,
+            cache_root=args.cache,
+            report=report,
+            command=shlex.join(["hpt", *sys.argv[1:]]),
+            wandb=args.wandb,
+            processes=all_processes,
+            readers=choose_readers(args, recipe, all_processes.device),
+        )
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise _explain_memory(error, recipe, Path(args.out), all_processes.world) from error
     return conclude(result, Path(args.out))
+
+
+def _explain_memory(error: Exception, recipe: Recipe, out: Path, world: int) -> HptError:
+    """The error of a run whose memory ran out: what to change, so that it learns the same."""
+    from hpt_ros.learning.resume_state import FILE
+
+    at_once = min(recipe.micro_batch or recipe.batch_size, recipe.batch_size // world)
+    less = f"--set micro_batch={at_once // 2}" if at_once > 1 else "--set activation_checkpointing=true"
+    saved = (out / FILE).is_file()
+    how = f"go on from its last save with --resume {less}" if saved else f"start it with {less}"
+    return HptError(
+        Code.UNAVAILABLE, "memory", at_once, problem="does not suffice for {value} samples at once", cause=error,
+        remedy=f"{how}, which changes rounding and the random numbers of dropout alone, or take a smaller --batch-size "
+        "in another run",
+    )  # fmt: skip
 
 
 def choose_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]:
@@ -154,21 +176,22 @@ def choose_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
     Raises:
         HptError: arguments that contradict each other, or no such recipe.
     """
-    from hpt_ros.learning import load_recipe, load_saved_recipe, read_recipe
+    from hpt_ros.learning import load_recipe, load_saved_recipe
     from hpt_ros.learning.distributed import is_restarted
     from hpt_ros.learning.initial_weights import structure_of
-    from hpt_ros.learning.resume_state import FILE
+    from hpt_ros.learning.resume_state import FILE, RESUMABLE
     from hpt_ros.resources import config_path
 
     out = Path(args.out)
+    changes = [text for text in args.set if text.partition("=")[0].strip() in RESUMABLE]
     if is_restarted() and (out / FILE).is_file():
-        return read_recipe(load_saved_recipe(out), where=f"the run {args.out!r}"), True
+        return load_saved_recipe(out, changes), True
     if args.resume:
-        if args.recipe or args.set or args.iterations is not None or args.batch_size is not None:
+        if args.recipe or args.set != changes or args.iterations is not None or args.batch_size is not None:
             raise HptError(
                 Code.UNEXPECTED, "--resume",
-                problem="goes on with the run's own recipe, so --recipe, --set, --iterations and "
-                "--batch-size cannot be given with it",
+                problem="goes on with the run's own recipe, so --recipe, --iterations, --batch-size, and --set of "
+                f"other keys than {', '.join(RESUMABLE)} cannot be given with it",
                 remedy="leave them out; to train longer, start another run from its weights with --init "
                 f"{str(out / 'last')!r} and --iterations, whose learning rate rises and falls once more",
             )  # fmt: skip
@@ -186,7 +209,7 @@ def choose_recipe(args: argparse.Namespace, default: str) -> tuple[Recipe, bool]
                 problem="goes on with the run's own weights, so --trunk, --shared, --image-encoder, --language-model, "
                 "--init and --init-statistics cannot be given", remedy="leave them out",
             )  # fmt: skip
-        return read_recipe(load_saved_recipe(out), where=f"the run {args.out!r}"), True
+        return load_saved_recipe(out, changes), True
     recipe = load_recipe(
         config_path("recipes", args.recipe or default),
         args.set,

@@ -67,6 +67,19 @@ class Span:
 
 
 @dataclass
+class Blank:
+    """Depth images that show nothing: no pixel was measured, or all have one distance.
+
+    Attributes:
+        ticks: ticks that have one.
+        first_s: when the first came, since the first complete tick.
+    """
+
+    ticks: int = 0
+    first_s: float = 0.0
+
+
+@dataclass
 class EpisodeReport:
     """One recorded episode.
 
@@ -83,6 +96,8 @@ class EpisodeReport:
         restarts: clock jumps, each described.
         spans: the spans, in order.
         refused: stream name to why a message of it did not count.
+        unfit: stream name (``"action"`` for commands) to how many messages did not fit the embodiment file.
+        blank: depth stream's name to its images that show nothing.
         resized: stream name to how the size of its images changed; all have one size in the dataset.
         task_changes: where the task's text changed; the episode was split there.
         whole: ticks that lacked no stream.
@@ -116,6 +131,8 @@ class EpisodeReport:
     clocks: dict[str, str] = field(default_factory=dict)
     wrapped: dict[str, str] = field(default_factory=dict)
     set_back: list[str] = field(default_factory=list)
+    unfit: dict[str, int] = field(default_factory=dict)
+    blank: dict[str, Blank] = field(default_factory=dict)
 
     def take(self, ages_s: Mapping[str, float]) -> None:
         """Count a complete tick and the ages of its samples; an absent stream has none."""
@@ -183,6 +200,21 @@ class Report:
             if reason is not None:
                 counts[reason] = counts.get(reason, 0) + 1
         return counts
+
+    def sample_notes(self) -> list[str]:
+        """Return which messages did not count and which depth images show nothing, a line for each stream."""
+        found = []
+        for entry in self.episodes:
+            for name, count in entry.unfit.items():
+                found.append(
+                    f"{entry.source}: {counted(count, 'message')} of {name} did not count: {entry.refused[name]}"
+                )
+            for name, blank in entry.blank.items():
+                found.append(
+                    f"{entry.source}: {blank.ticks / entry.whole:.0%} of the depth images of {name} have no "
+                    f"distance, or one everywhere, the first {blank.first_s:.1f} s after the first whole tick"
+                )
+        return found
 
     def clock_notes(self) -> list[str]:
         """Return what is odd about the clocks of the recordings, each sentence once."""

@@ -43,6 +43,9 @@ from hpt_ros.dataset.video_reader import CodedVideos, decode_video
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code
 
+TIMESTAMP = "timestamp"
+RATE_OFF = 0.1  # ratio by which rows may be further apart in time than the rate says, or less
+
 
 @dataclass(frozen=True, slots=True)
 class VideoSpan:
@@ -261,7 +264,10 @@ def _read_data(
     large = {name: feature for name, feature in features.items() if feature.is_large}
     also = tuple(name for name, feature in large.items() if feature.in_rows)
     labelled = [name for name in LABELS if name in info.features]
-    tables = [read_parquet(path, ["index", "episode_index", *held, *labelled], also=also) for path in files]
+    timed = [name for name in (TIMESTAMP,) if name in info.features]
+    tables = [
+        read_parquet(path, ["index", "episode_index", *timed, *held, *labelled], also=also) for path in files
+    ]
     total = sum(table.num_rows for table in tables)
     if total != info.total_frames:
         raise DatasetError(
@@ -287,6 +293,9 @@ def _read_data(
             problem=f"has index {index[wrong]} of episode {episode_index[wrong]} in row {wrong}",
             expected=f"index {wrong} of episode {expected[wrong]}", remedy="convert the bags again",
         )  # fmt: skip
+    if timed:
+        times = np.concatenate([numbers(table, TIMESTAMP, 1, where)[:, 0] for table in tables])
+        _require_rate(times, expected, info.fps, where)
     vectors = {name: read_vectors(root, tables, name, features[name].shape[0], expected) for name in held}
     action = vectors.pop(ACTION)
     # An embodiment without proprioception has a state of no numbers.
@@ -309,3 +318,19 @@ def _read_data(
         for name in labelled
     }
     return state, action, arrays, labels, files
+
+
+def _require_rate(times: NDArray[Any], episodes: NDArray[np.int64], fps: float, where: str) -> None:
+    """Raise DatasetError if rows are further apart in time, or less, than the rate that the dataset claims.
+
+    A policy that learns ticks of another rate moves a robot too fast or too slowly.
+    """
+    steps = np.diff(times.astype(np.float64))[np.diff(episodes) == 0]
+    steps = steps[np.isfinite(steps)]
+    step_s = float(np.median(steps)) if len(steps) else 0.0
+    if step_s > 0 and abs(step_s * fps - 1) > RATE_OFF:
+        raise DatasetError(
+            Code.MISMATCH, f"{where}, fps", fps, problem="is {value}",
+            expected=f"{1 / step_s:.4g}, since the timestamps of its rows are {step_s:.4g} s apart",
+            remedy=f"correct the one that is wrong: fps in {INFO!r} with tick_hz of the embodiment, or the timestamps",
+        )  # fmt: skip

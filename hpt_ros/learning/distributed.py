@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,11 +16,26 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from hpt_ros.devices import choose_device
+from hpt_ros.devices import choose_device, names
 from hpt_ros.errors import Code, HptError
 
 # Of the first process alone: converting bags, decoding and encoding a mixture.
 LONGEST_WORK = timedelta(days=30)
+# For the first process's error, before another one says its own.
+FIRST_SPEAKS = timedelta(seconds=10)
+OTHERS_HEAR = timedelta(seconds=5)
+ERROR_KEY = "what the first process has failed of"
+# In the texts of PyTorch's errors (which are RuntimeErrors) when another process is not there any more.
+LOST = (
+    "gloo/",
+    "Gloo",
+    "NCCL",
+    "Broken pipe",
+    "Connection reset",
+    "Connection closed",
+    "recvValue failed",
+    "TCPStore",
+)
 
 
 class ProcessesError(HptError):
@@ -83,8 +99,10 @@ def processes(name: str) -> Iterator[Processes]:
     Args:
         name: of the device, see `choose_device`.
 
+    An error that all of them have is left to the first one to say: the others then end in silence.
+
     Raises:
-        HptError: no such device, or fewer GPUs than processes on this machine.
+        HptError: no such device, fewer GPUs than processes on this machine, or another process has ended meanwhile.
     """
     chosen = choose_device(name)
     device, reason = chosen.name, chosen.reason
@@ -103,12 +121,41 @@ def processes(name: str) -> Iterator[Processes]:
             )  # fmt: skip
         device = f"cuda:{number}"
         torch.cuda.set_device(device)
+    # Of weights of one token; it costs nothing that could be measured.
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides", UserWarning)
     rank, store = int(os.environ["RANK"]), _store(world)
     distributed.init_process_group("nccl" if cuda else "gloo", store=store, rank=rank, world_size=world)
     try:
         yield Processes(rank, world, device, reason, store)
+    except HptError as error:
+        if _is_said(str(error), rank, world, store):
+            raise SystemExit(2) from error
+        raise
+    except RuntimeError as error:
+        if not names(error, *LOST):
+            raise
+        raise ProcessesError(
+            Code.UNAVAILABLE, f"process {rank + 1} of the {world} of the run", problem="has lost another one",
+            remedy="see above what ended that one (if nothing is said, it was killed: memory may be short); start "
+            "again with --resume, or let torchrun do so with --max-restarts",
+        ) from error  # fmt: skip
     finally:
         distributed.destroy_process_group()
+
+
+def _is_said(error: str, rank: int, world: int, store: Any) -> bool:
+    """Whether the first process says this very error; the first one leaves word of it, and may be the store."""
+    try:
+        if rank == 0:
+            store.set(ERROR_KEY, error)
+            store.wait([f"{ERROR_KEY}, {other}" for other in range(1, world)], OTHERS_HEAR)
+            return False
+        store.wait([ERROR_KEY], FIRST_SPEAKS)
+        said = bool(store.get(ERROR_KEY).decode() == error)
+        store.set(f"{ERROR_KEY}, {rank}", "")
+        return said
+    except RuntimeError:  # another one has no error, or has gone
+        return False
 
 
 def _store(world: int) -> Any:

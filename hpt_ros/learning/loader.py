@@ -8,10 +8,15 @@ DataLoader, forked) have cores of their own. What comes out is the same, in the 
 
 from __future__ import annotations
 
+import errno
 import gc
+import multiprocessing.queues
+import os
 import queue
 import signal
+import sys
 import threading
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +25,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hpt_ros.devices import usable_cores
+from hpt_ros.devices import is_out_of_memory, names, usable_cores
 from hpt_ros.errors import Code, HptError
 
 T = TypeVar("T")
@@ -31,7 +36,7 @@ MOST_READERS = 8  # of one process by default; more wait for the disk, and each 
 
 
 class ReaderError(HptError):
-    """A process that reads has ended."""
+    """A process that reads has ended, or the machine has no room for what passes between it and this one."""
 
 
 class Batches(Protocol[T_co]):
@@ -78,7 +83,7 @@ def in_processes(
     The copies have one thread each, ignore Ctrl-C, and end with the block, or when this process ends.
 
     Raises:
-        ReaderError: one of them was killed.
+        ReaderError: one of them was killed, or shared memory or open files do not suffice.
     """
     with warnings.catch_warnings():
         # That there are more than cores is the caller's choice; that threads do not survive a fork is known.
@@ -95,7 +100,17 @@ def in_processes(
             generator=torch.Generator(),  # else it takes a number from the run's
         )
         gc.collect()
-        iterator: Any = iter(loader)
+        try:
+            iterator: Any = iter(loader)
+        except OSError as error:
+            if not (lacking := _lacking(error)):
+                raise
+            cause = OSError(error.errno, error.strerror)
+            hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+            del loader
+            error.with_traceback(None)  # frees PyTorch's half-made iterator, which would complain of that
+            sys.unraisablehook = hook
+            raise _error_of(lacking, cause) from None
     try:
         yield _Processes(iterator)
     except RuntimeError as error:  # PyTorch raises it wherever this process is when a worker ends
@@ -129,8 +144,12 @@ class _Made(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         try:
             return self._make(self._items[index])
-        except HptError as error:
+        except (HptError, MemoryError, OSError) as error:
             return error
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                return MemoryError(str(error))
+            raise
 
 
 class _Processes(Generic[T]):
@@ -138,8 +157,14 @@ class _Processes(Generic[T]):
         self._iterator = iterator
 
     def next(self) -> T:
-        made = next(self._iterator)
-        if isinstance(made, HptError):
+        try:
+            made = next(self._iterator)
+        except (OSError, EOFError, RuntimeError) as error:
+            _require_alive(self._iterator, error)
+            if lacking := _lacking(error):
+                raise _error_of(lacking, error) from error
+            raise
+        if isinstance(made, Exception):
             raise made
         result: T = made
         return result
@@ -152,12 +177,56 @@ def _start(worker: int) -> None:
     """
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A batch that cannot be sent is dropped otherwise, and the other process waits for it for ever.
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end)  # type: ignore[attr-defined]
+    # Of the thread that sends: the process that waits says what is lacking.
+    shown = sys.excepthook
+    sys.excepthook = lambda kind, error, trace: None if _lacking(error) else shown(kind, error, trace)
+
+
+def _end(error: Exception, item: object) -> None:
+    """End a reader whose batch cannot be sent; its status says what the system lacks, as an errno."""
+    lacking = _lacking(error)
+    if not lacking:
+        traceback.print_exception(error)
+    os._exit(lacking or 1)
+
+
+def _lacking(error: BaseException) -> int:
+    """The errno of what the system has too little of, by an error of readers; PyTorch has no classes for these."""
+    number = error.errno if isinstance(error, OSError) and error.filename is None else None
+    if (
+        isinstance(error, EOFError)
+        or number in (errno.EMFILE, errno.ENFILE)
+        or names(error, "(24)", "ancdata")
+    ):
+        return errno.EMFILE
+    if number == errno.ENOSPC or names(error, "shared memory"):
+        return errno.ENOSPC
+    return errno.ENOMEM if is_out_of_memory(error) else 0
+
+
+def _error_of(lacking: int, cause: BaseException) -> ReaderError:
+    """The error of readers for which the system has too little of something, by its errno."""
+    what, more = {
+        errno.EMFILE: ("the number of open files", "allow more, as by `ulimit -n 65536`"),
+        errno.ENOSPC: ("shared memory (/dev/shm)", "make it larger (in a container, see its --shm-size)"),
+        errno.ENOMEM: ("memory", "free some"),
+    }[lacking]
+    return ReaderError(
+        Code.UNAVAILABLE, what, problem="does not suffice for the processes that read data", cause=cause,
+        remedy=f"{more}, or set fewer with --readers; with 0 this process reads itself",
+    )  # fmt: skip
 
 
 def _require_alive(iterator: Any, error: BaseException) -> None:
-    """Raise ReaderError if one of a loader's processes was ended by a signal or by itself."""
+    """Raise ReaderError if one of a loader's processes was ended by a signal or by itself, or could not be heard."""
     for worker in iterator._workers:
         worker.join(0.1)  # it may be on its way
+        if worker.exitcode in (errno.EMFILE, errno.ENOSPC, errno.ENOMEM):
+            raise _error_of(
+                worker.exitcode, OSError(worker.exitcode, os.strerror(worker.exitcode))
+            ) from error
         if worker.exitcode:
             how = (
                 f"was ended by {signal.Signals(-worker.exitcode).name}"

@@ -14,6 +14,7 @@ import torch
 from hpt_ros.learning.evaluation import errors_text
 from hpt_ros.learning.initial_weights import RANDOM, InitialWeights
 from hpt_ros.learning.mixture import Member, Mixture
+from hpt_ros.learning.preparation import spans_text
 from hpt_ros.learning.recipe import Recipe, recipe_mapping
 from hpt_ros.model.head_config import HEADS
 from hpt_ros.structured import dump_yaml
@@ -70,16 +71,19 @@ def _data(member: Member) -> list[str]:
 def _table(mixture: Mixture, recipe: Recipe) -> list[str]:
     """Every dataset of a mixture, with its licence and its weight."""
     rows = [
-        f"| `{member.name}` | {member.embodiment} | {member.licence} | {100 * member.fraction:.1f} % | "
+        f"| `{member.name}` | {member.embodiment} | {spans_text(member.dataset.embodiment)} | {member.licence} | "
+        f"{100 * member.fraction:.1f} % | "
         f"{len(member.split.train)} | {len(member.split.validation)} | {member.failed} | {member.capped} | "
         f"{len(member.windows)} | {epochs(recipe, member):.1f} |"
         for member in mixture.members
     ]
     return [
-        "| dataset | embodiment | licence | weight | episodes to train | to validate | left out as failed | over the "
-        "cap | samples | epochs in all |",
-        "|" + " --- |" * 10,
+        "| dataset | embodiment | in time | licence | weight | episodes to train | to validate | left out as failed | "
+        "over the cap | samples | epochs in all |",
+        "|" + " --- |" * 11,
         *rows,
+        "",
+        "Each robot keeps its own rate: observations and chunks are ticks of it, and nothing is resampled.",
         "",
     ]
 

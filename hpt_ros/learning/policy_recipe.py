@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.modalities import ACTIONS, LANGUAGE, MODALITIES, Layout
-from hpt_ros.model.config import PolicyConfig, StemConfig, TrunkConfig
+from hpt_ros.model.config import POOLINGS, PolicyConfig, StemConfig, TrunkConfig
 from hpt_ros.model.encoder_config import (
     DepthEncoderConfig,
     ImageEncoderConfig,
@@ -43,7 +43,9 @@ class PolicyRecipe:
         default=True,
     )
     pooling: str = field(
-        "how the trunk's tokens become features; see the policy's configuration", default="mean"
+        "how the trunk's tokens become features; see the policy's configuration",
+        default="mean",
+        choices=POOLINGS,
     )
     head: HeadConfig = field("the action head", default=MlpHeadConfig())
     horizon_masking: bool = field(

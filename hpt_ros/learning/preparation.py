@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from hpt_ros.errors import Code, HptError
+from hpt_ros.embodiment import Embodiment
+from hpt_ros.errors import Code, HptError, counted
 from hpt_ros.learning.mixture import Mixture
 from hpt_ros.learning.recipe import Recipe
 from hpt_ros.learning.reporter import Reporter
@@ -26,6 +27,19 @@ def tell_of(mixture: Mixture, report: Reporter) -> None:
             f"{name}: {member.dataset.summary()}; {len(member.split.train)} episodes train, "
             f"{len(member.split.validation)} validate{failed}"
         )
+    robots = mixture.robots.values()
+    if len({robot.dt_s for robot in robots}) > 1:
+        spans = "; ".join(f"{robot.name} {spans_text(robot)}" for robot in robots)
+        report.say(f"rates differ, and nothing is resampled: {spans}")
+
+
+def spans_text(robot: Embodiment) -> str:
+    """What a robot's ticks are in time, as "10 Hz, observes 2 ticks (0.1 s), chunks of 4 (0.4 s)"."""
+    seen, ahead = robot.observation_horizon, robot.action.horizon
+    return (
+        f"{robot.tick_hz:g} Hz, observes {counted(seen, 'tick')} ({(seen - 1) * robot.dt_s:.2g} s), "
+        f"chunks of {ahead} ({ahead * robot.dt_s:.2g} s)"
+    )
 
 
 def statistics_of(mixture: Mixture, recipe: Recipe) -> dict[str, dict[str, Statistics]]:

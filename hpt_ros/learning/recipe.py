@@ -265,6 +265,18 @@ def load_recipe(
     return read_recipe(data, where=f"recipe {str(path)!r}{f' with {changes}' if changes else ''}")
 
 
+def override(data: Mapping[str, Any], changes: Sequence[str]) -> dict[str, Any]:
+    """Return a recipe's plain values with changes ``dotted.key=value``.
+
+    Raises:
+        RecipeError: a change that is no ``key=value``.
+    """
+    changed = copy.deepcopy(dict(data))
+    for text in changes:
+        _override(changed, text)
+    return changed
+
+
 def read_recipe(data: Mapping[str, Any], *, where: str) -> Recipe:
     """Read a recipe from a mapping; `where` names it in errors."""
     return read_dataclass(Recipe, data, where=where)

@@ -18,6 +18,7 @@ from hpt_ros.learning.initial_weights import RANDOM
 from hpt_ros.learning.mixture import Mixture, counts_before
 from hpt_ros.learning.model_card import commit
 from hpt_ros.learning.predictions import Predicted
+from hpt_ros.learning.preparation import spans_text
 from hpt_ros.learning.recipe import recipe_mapping
 from hpt_ros.learning.statistics import training_statistics
 from hpt_ros.modalities import Layout
@@ -224,6 +225,7 @@ def _members(facts: RunFacts, step: int) -> list[dict[str, Any]]:
     return [
         {
             "member": member,
+            "spans": spans_text(member.dataset.embodiment),
             "ticks": len(member.windows),
             "drawn": int(count),
             "epochs": f"{count / len(member.windows):.1f}",

@@ -9,6 +9,7 @@ what people use, and are not read here.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from hpt_ros.atomic import replace_atomically
 from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.initial_weights import InitialWeights
 from hpt_ros.learning.mixture import Mixture, describe
-from hpt_ros.learning.recipe import Recipe, recipe_mapping
+from hpt_ros.learning.recipe import Recipe, override, read_recipe, recipe_mapping
 from hpt_ros.learning.sharded import FOLDER as SHARDS
 from hpt_ros.learning.sharded import Sharded
 from hpt_ros.model import MultiPolicy
@@ -27,6 +28,8 @@ from hpt_ros.structured import differences
 
 FILE = "train_state.pt"
 FORMAT = 4
+# Keys of the recipe that a run may go on with otherwise: they change how a step is computed, not what it learns.
+RESUMABLE = ("micro_batch", "activation_checkpointing", "threads", "log_every")
 
 
 class StateError(HptError):
@@ -113,7 +116,7 @@ def load_state(
         StateError: nothing to resume, a damaged file, another recipe or another dataset.
     """
     state = _read(out)
-    changed = differences(recipe_mapping(recipe), state["recipe"]) + differences(
+    changed = differences(_learned_by(recipe_mapping(recipe)), _learned_by(state["recipe"])) + differences(
         _by_name(mixture), state["data"]
     )
     if changed:
@@ -141,14 +144,22 @@ def _best(state: dict[str, Any]) -> tuple[float, int] | None:
     return None if state["best"] is None else (float(state["best"][0]), int(state["best"][1]))
 
 
-def load_saved_recipe(out: Path) -> dict[str, Any]:
-    """The recipe of the run in `out`, as plain values.
+def load_saved_recipe(out: Path, changes: Sequence[str] = ()) -> Recipe:
+    """The recipe of the run in `out`.
+
+    Args:
+        out: the run's folder.
+        changes: key=value, of `RESUMABLE` keys.
 
     Raises:
-        StateError: nothing to resume, or a damaged file.
+        HptError: nothing to resume, a damaged file, or a wrong value.
     """
-    recipe: dict[str, Any] = _read(out)["recipe"]
-    return recipe
+    return read_recipe(override(_read(out)["recipe"], changes), where=f"the run {str(out)!r}")
+
+
+def _learned_by(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe without the keys that a run may go on with otherwise."""
+    return {key: value for key, value in recipe.items() if key not in RESUMABLE}
 
 
 def _by_name(mixture: Mixture) -> dict[str, Any]:

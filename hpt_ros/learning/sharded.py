@@ -15,17 +15,23 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
+from hpt_ros.errors import Code, HptError
 from hpt_ros.learning.distributed import Processes
 from hpt_ros.model import MultiPolicy
 from hpt_ros.model.trunk import Trunk
 
 FOLDER = "train_state-"  # followed by the step
+
+
+class ShardError(HptError):
+    """The parts of a training state cannot be written or read."""
 
 
 class Sharded:
@@ -74,17 +80,34 @@ class Sharded:
         """Write the shards; return their folder's name, and the rest of the optimiser's state.
 
         All processes call it. The folder counts only once a training state names it.
+
+        Raises:
+            ShardError: in all processes, if one cannot write its part; nothing of the folder stays.
         """
         state = optimiser.state_dict()
         folder = f"{FOLDER}{step:09d}"
         if self._processes.first:
             shutil.rmtree(out / folder, ignore_errors=True)
         self._processes.wait()
-        save(self._tensors(state["state"]), checkpoint_id=out / folder)
+        try:
+            save(self._tensors(state["state"]), checkpoint_id=out / folder)
+        except (
+            CheckpointException
+        ) as error:  # no Exception: it would end the process with a trace for each of all
+            if self._processes.first:
+                shutil.rmtree(out / folder, ignore_errors=True)
+            raise ShardError(
+                Code.UNWRITABLE, f"the folder {str(out / folder)!r}", cause=_cause_of(error),
+                remedy="make room and resume the run",
+            ) from error  # fmt: skip
         return folder, {"param_groups": state["param_groups"], "with state": list(state["state"])}
 
     def load(self, folder: Path, optimiser: torch.optim.Optimizer, rest: Mapping[str, Any]) -> None:
-        """Restore what `save` wrote and returned; the number of processes may be another."""
+        """Restore what `save` wrote and returned; the number of processes may be another.
+
+        Raises:
+            ShardError: a part is missing or damaged.
+        """
         parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
         state: dict[int, dict[str, Tensor]] = {
             number: {
@@ -94,7 +117,17 @@ class Sharded:
             }
             for number in rest["with state"]
         }
-        load(self._tensors(state), checkpoint_id=folder)
+        try:
+            load(self._tensors(state), checkpoint_id=folder)
+        except CheckpointException as error:
+            raise ShardError(
+                Code.DAMAGED, f"the folder {str(folder)!r}", problem="cannot be read", cause=_cause_of(error),
+                remedy=f"copy the whole run again, or start another with --init {str(folder.parent / 'last')!r}",
+            ) from error  # fmt: skip
+        if self._processes.first:  # what a process that was killed while it wrote left there
+            for other in folder.parent.glob(f"{FOLDER}*"):
+                if other != folder:
+                    shutil.rmtree(other, ignore_errors=True)
         optimiser.load_state_dict({"state": state, "param_groups": rest["param_groups"]})
         self.gather()
 
@@ -105,6 +138,12 @@ class Sharded:
             **{f"average.{name}": value for name, value in self._shards.items()},
             **{f"optimiser.{n}.{key}": value for n, entry in state.items() for key, value in entry.items()},
         }
+
+
+def _cause_of(error: CheckpointException) -> BaseException:
+    """What the first of the processes that failed had to say."""
+    cause, _ = error.failures[min(error.failures)]
+    return cause
 
 
 def gather(tensor: Tensor) -> Tensor:

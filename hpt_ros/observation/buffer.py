@@ -123,7 +123,13 @@ class ObservationBuffer:
         return restart
 
     def push_message(
-        self, stream_name: str, message: Any, arrival_ns: int, *, defer: bool = False
+        self,
+        stream_name: str,
+        message: Any,
+        arrival_ns: int,
+        *,
+        defer: bool = False,
+        guard: Callable[[Callable[[], NDArray[Any]]], Callable[[], NDArray[Any]]] | None = None,
     ) -> Refusal | None:
         """Decode a message and add it; a message with unusable values is counted as not come, and ticks say so.
 
@@ -132,6 +138,7 @@ class ObservationBuffer:
             message: any object with the fields of the stream's message type.
             arrival_ns: as for `push`.
             defer: decode pictures and point clouds only when a tick uses them. Ticks are the same either way.
+            guard: put around what decodes later, whose `DecodeError` would come from whatever resolves the tick.
 
         Returns:
             As `push`.
@@ -144,7 +151,11 @@ class ObservationBuffer:
         stamp = measured_ns(stream, message, arrival_ns)
         deferred = stream.message_type.decoded_late and (defer or is_video(stream, message))
         try:
-            value = self.take(stream_name, message) if deferred else decode(stream, message)
+            if deferred:
+                later = self.take(stream_name, message)
+                value: Value = later if guard is None else guard(later)
+            else:
+                value = decode(stream, message)
         except InvalidSampleError as error:
             restart = self._advance(arrival_ns)
             self._feed(stream_name).refused = error.refusal

@@ -8,6 +8,13 @@ import re
 from dataclasses import dataclass
 
 JPEG_START = b"\xff\xd8\xff"
+# How files of formats begin that are not read, and what they are.
+_OTHERS = (
+    (0, b"II*\0", "TIFF"), (0, b"MM\0*", "TIFF"), (0, b"BM", "BMP"), (0, b"GIF8", "GIF"), (0, b"qoif", "QOI"),
+    (4, b"jP  ", "JPEG 2000"), (4, b"ftypavif", "AVIF"), (4, b"ftyphei", "HEIF"), (4, b"JXL ", "JPEG XL"),
+    (0, b"\xff\x0a", "JPEG XL"), (0, b"/9j/", "JPEG in base64"), (0, b"iVBORw0KGgo", "PNG in base64"),
+    (0, b"data:image", "a data URL"),
+)  # fmt: skip
 PNG_START = b"\x89PNG\r\n\x1a\n"
 MAX_SEGMENTS = 10_000  # of a file that are looked at; a JPEG has about ten, a PNG one each 8 KiB
 # Markers of a JPEG frame header, which holds the size: SOF0 to SOF15 without DHT, JPG and DAC (ITU-T T.81, table B.1).
@@ -26,7 +33,7 @@ class ImageFile:
     """A compressed image's own description.
 
     Attributes:
-        kind: "jpeg" or "png".
+        kind: "jpeg", "png" or "webp".
         height, width: in pixels; 0 where the file has none.
         channels: of a pixel.
         bits: of a channel.
@@ -44,10 +51,35 @@ class ImageFile:
 
 
 def image_file(content: bytes) -> ImageFile | None:
-    """Describe a JPEG or PNG file; None if it begins like neither."""
+    """Describe a JPEG, PNG or WebP file; None if it begins like none of them."""
     if content.startswith(JPEG_START):
         return _jpeg(content)
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return _webp(content)
     return _png(content) if content.startswith(PNG_START) else None
+
+
+def name_other(content: bytes) -> str:
+    """Return what else a file begins like; empty if like nothing known."""
+    return next((name for at, start, name in _OTHERS if content[at : at + len(start)] == start), "")
+
+
+def _webp(content: bytes) -> ImageFile:
+    """Width and height are where the first chunk has them (RFC 9649, 2.5 to 2.7; of VP8 RFC 6386, 9.1)."""
+    complete = len(content) >= 8 + int.from_bytes(content[4:8], "little")
+    kind, head = content[12:16], content[20:30]
+    if len(head) < 10:
+        return ImageFile("webp")
+    if kind == b"VP8 ":
+        width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (6, 8))
+    elif kind == b"VP8L":
+        bits = int.from_bytes(head[1:5], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    elif kind == b"VP8X":
+        width, height = (int.from_bytes(head[at : at + 3], "little") + 1 for at in (4, 7))
+    else:
+        return ImageFile("webp")
+    return ImageFile("webp", height, width, 3, 8, complete)
 
 
 def _png(content: bytes) -> ImageFile:

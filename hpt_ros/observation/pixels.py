@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hpt_ros.embodiment import Stream
 from hpt_ros.errors import Code
 from hpt_ros.observation.checks import InvalidSampleError
-from hpt_ros.observation.image_files import ImageFile, image_file
+from hpt_ros.observation.image_files import ImageFile, image_file, name_other
 
 MAX_PIXELS = 64 * 1024 * 1024  # larger than any camera's picture; a corrupt header can claim anything
 
@@ -74,12 +74,14 @@ def parse_image_file(where: str, content: bytes, kind: str) -> ImageFile:
             remedy="check the camera driver",
         )
     if file is None:
+        other = name_other(content)
         raise InvalidSampleError(
             Code.UNREADABLE, where, kind[:40],
-            problem="has a compressed image of format {value} that begins like neither JPEG nor PNG",
-            remedy="set the camera driver to jpeg or png",
+            problem="has a compressed image of format {value} that "
+            + (f"is {other}, which is not read" if other else "begins like neither JPEG nor PNG nor WebP"),
+            remedy="set the camera driver to jpeg, png or webp, or decode the bag's images once and record them again",
         )  # fmt: skip
-    if not file.complete and (file.kind == "png" or not file.width):
+    if not file.complete and (file.kind != "jpeg" or not file.width):
         raise _cut_short(where, content)
     if not 0 < file.height * file.width <= MAX_PIXELS:
         raise InvalidSampleError(

@@ -138,6 +138,12 @@ def train_cell(
         "training_episodes": sum(len(member.split.train) for member in mixture.members),
         "training_ticks": sum(len(member.windows) for member in mixture.members),
         "parameters": _parameters(folder),
+        "tokens_per_sample": sum(
+            member.fraction
+            * sum(stem.tokens for stem in recipe.policy.with_streams_of(member.dataset.embodiment).stems)
+            for member in mixture.members
+        ),
+        "curve": [[line["step"], line["validation_loss"]] for line in lines if "validation_loss" in line],
     }
     write_text(folder / RESULT, json.dumps(values, indent=1) + "\n")
     return values

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -94,8 +95,18 @@ def seeds_left(study: StudyConfig, cell: Cell, out: Path) -> dict[str, int]:
     }
 
 
-def _seeds_in(file: Path) -> set[int]:
-    return {episode.seed for episode in read_outcomes(file).episodes} if file.is_file() else set()
+def _seeds_in(file: Path) -> frozenset[int]:
+    try:
+        there = file.stat()
+    except OSError:
+        return frozenset()
+    return _read_seeds(file, there.st_mtime_ns, there.st_size)
+
+
+@cache
+def _read_seeds(file: Path, changed_ns: int, size: int) -> frozenset[int]:
+    """Seeds in a file as it was then: the budget asks for those of all cells before each one."""
+    return frozenset(episode.seed for episode in read_outcomes(file).episodes)
 
 
 def outcomes_of(study: StudyConfig, cell: Cell, out: Path, kind: str) -> dict[str, Outcomes] | None:

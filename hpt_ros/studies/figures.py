@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +32,52 @@ def draw_losses(folder: Path, results: Sequence[Result], x: str) -> None:
                 a, b = fit
                 curve = np.geomspace(places.min(), places.max(), 50)
                 figure.axes.plot(curve, a * curve**b, "--", color=colour, linewidth=1)
+
+
+def draw_curves(folder: Path, results: Sequence[Result], x: str) -> None:
+    """Draw validation losses over the tokens seen so far as tokens.svg and tokens.png: mean and range of the seeds.
+
+    Tokens are those of the stems, that the trunk gets; runs of other batch sizes are compared at as many tokens, as
+    arXiv 2409.20537 does. Left out are cells that were trained before studies kept their curves.
+    """
+    drawn = [result for result in results if len(result.get("curve", ())) > 1]
+    if not drawn:
+        return
+    with _axes(folder / "tokens") as axes:
+        for line in lines_of(drawn, x):
+            for point in line.points:
+                curves = np.array([result["curve"] for result in point.results])  # (seeds, validations, 2)
+                first = point.results[0]
+                tokens = curves[0, :, 0] * first["batch"] * first["tokens_per_sample"]
+                losses = curves[:, :, 1]
+                name = f"{x.replace('_', ' ')} {point.x if point.x != 0 else 'all'}"
+                label = f"{line.name}, {name}" if line.name else name
+                (shown,) = axes.plot(tokens, losses.mean(0), "o-", markersize=3, label=label)
+                axes.fill_between(tokens, losses.min(0), losses.max(0), alpha=0.15, color=shown.get_color())
+        axes.set_xscale("log")
+        axes.set_xlabel("tokens seen")
+        axes.set_ylabel("validation loss")
+        axes.legend(fontsize=8)
+
+
+@contextmanager
+def _axes(path: Path) -> Iterator[Any]:
+    """Axes of one figure, saved as SVG and PNG at the end of the block."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({"svg.hashsalt": "hpt_ros"})
+    figure, axes = plt.subplots(figsize=(5.6, 3.8), layout="constrained")
+    try:
+        yield axes
+        axes.grid(alpha=0.3)
+        for ending in ("svg", "png"):
+            date = {"Date": None} if ending == "svg" else None
+            figure.savefig(path.with_suffix(f".{ending}"), dpi=150, metadata=date)
+    finally:
+        plt.close(figure)
 
 
 def draw_success(
@@ -71,13 +118,8 @@ class _Figure:
         self._numbers = all(places_of(line, x) is not None for line in self.lines)
 
     def __enter__(self) -> _Figure:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        import matplotlib.pyplot as plt
-
-        plt.rcParams.update({"svg.hashsalt": "hpt_ros"})
-        self._figure, self.axes = plt.subplots(figsize=(5.6, 3.8), layout="constrained")
+        self._open = _axes(self._path)
+        self.axes = self._open.__enter__()
         return self
 
     def places(self, line: Line) -> Any:
@@ -108,8 +150,6 @@ class _Figure:
         return places, bars.lines[0].get_color()
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        import matplotlib.pyplot as plt
-
         if kind is None:
             ticks = {
                 float(place): str(point.x if point.x != 0 else "all")
@@ -130,10 +170,6 @@ class _Figure:
             self.axes.minorticks_off()
             self.axes.set_xlabel(self._x.replace("_", " ") + (", by parameters" if self._x == "size" else ""))
             self.axes.set_ylabel(self._ylabel)
-            self.axes.grid(alpha=0.3)
             if self.axes.get_legend_handles_labels()[1]:
                 self.axes.legend(fontsize=8)
-            for ending in ("svg", "png"):
-                date = {"Date": None} if ending == "svg" else None
-                self._figure.savefig(self._path.with_suffix(f".{ending}"), dpi=150, metadata=date)
-        plt.close(self._figure)
+        self._open.__exit__(kind, error, trace)

@@ -17,7 +17,7 @@ from hpt_ros.studies.budget import SCENES, TRAINING, as_hours, read_pace
 from hpt_ros.studies.cell import read_result, samples_left, train_cell
 from hpt_ros.studies.closed_loop import OUTCOMES, VALIDATION, judge_cell, outcomes_of, seeds_left
 from hpt_ros.studies.config import Cell, StudyConfig
-from hpt_ros.studies.figures import draw_losses, draw_success
+from hpt_ros.studies.figures import draw_curves, draw_losses, draw_success
 from hpt_ros.studies.pool import Pool
 from hpt_ros.studies.results import losses_table
 from hpt_ros.studies.success import arms_in, judge, success_table
@@ -114,6 +114,7 @@ def write_results(study: StudyConfig, cells: Sequence[Cell], out: Path) -> str |
     write_text(out / "results.json", json.dumps(results, indent=1) + "\n")
     write_text(out / "results.md", table)
     draw_losses(out, results, study.x)
+    draw_curves(out, results, study.x)
     if any(item.success for _, points in judged for item in points):
         draw_success(out, judged, results, study.x)
     return table

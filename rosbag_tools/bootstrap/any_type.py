@@ -12,10 +12,12 @@ import numpy as np
 
 from hpt_ros.embodiment.message_types.by_path import fields_of, read
 from hpt_ros.errors import HptError
+from hpt_ros.observation.image_files import image_file
 from rosbag_tools.reading.reader import Bag
 
 # Messages that are looked at, numbers of one, and places of a list of numbers.
 LOOKED_AT, MOST_NUMBERS, MOST_PLACES = 200, 64, 8
+LEAST_IMAGE = 768  # bytes of 16 x 16 pixels of colour
 # Of ROS itself, and of cameras: no robot is observed or commanded by them.
 INFRASTRUCTURE = {
     "rcl_interfaces/msg/Log": "log messages",
@@ -78,12 +80,35 @@ def _paths(value: Any, path: str) -> Iterator[str]:
             yield from _paths(getattr(value, name), f"{path}.{name}" if path else name)
 
 
+def _picture(bag: Bag, topic: str) -> str:
+    """Say that a topic's messages hold an image as a list of bytes, and what to do; empty if they do not."""
+    for message in itertools.islice(bag.messages([topic]), 1):
+        for name in fields_of(message.content):
+            value = getattr(message.content, name)
+            if not isinstance(value, np.ndarray) or value.dtype not in (np.uint8, np.int8):
+                continue
+            data = value.tobytes()
+            if (file := image_file(data)) is not None:
+                return (
+                    f"{name!r} is a {file.kind.upper()} image of {file.width}x{file.height}: let its sender publish it "
+                    f"as sensor_msgs/msg/CompressedImage, whose data is the same list; rewrite this bag so with rosbags"
+                )
+            if len(data) >= LEAST_IMAGE:
+                return (
+                    f"{name!r} is a list of {len(data)} bytes, as of an image: let its sender publish it as "
+                    "sensor_msgs/msg/Image, which says its size and encoding; rewrite this bag so with rosbags"
+                )
+    return ""
+
+
 def suggestion(bag: Bag, topic: str, type_: str) -> str:
     """What a topic of a type without its own decoding is, and what to do if it matters."""
     if type_ in INFRASTRUCTURE:
         return INFRASTRUCTURE[type_]
     if "/action/" in type_ or "/srv/" in type_ or "/_service_event" in topic or "/_action/" in topic:
         return "of a service or an action, whose messages are no streams; record what it moves"
+    if pictured := _picture(bag, topic):
+        return f"of {type_}, whose {pictured}"
     paths = numbers_of(bag, topic)
     if not paths:
         return f"of {type_}, whose messages have no numbers"

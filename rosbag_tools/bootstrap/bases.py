@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from hpt_ros.embodiment.message_types.twist import ELSEWHERE
 from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, decode
 from rosbag_tools.bootstrap.joints import Floats
-from rosbag_tools.bootstrap.sensors import Unsupported
+from rosbag_tools.bootstrap.sensors import MOST_TRIED, Unsupported
 from rosbag_tools.reading.reader import Bag
 
 ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
@@ -36,15 +37,17 @@ class Odometry:
 
 def find_odometry(bag: Bag, topic: str, rate_hz: float) -> Odometry:
     """A topic of odometry; raises Unsupported if it cannot be decoded."""
-    for message in bag.messages([topic]):
+    refused: Unsupported | None = None
+    for message in islice(bag.messages([topic]), MOST_TRIED):
         try:
             decode(
                 Stream("probe", "state", topic, ODOMETRY_TYPE, 1.0, 1.0, fields=("twist",)), message.content
             )
         except DecodeError as error:
-            raise Unsupported.of(error.refusal) from error
+            refused = refused or Unsupported.of(error.refusal)
+            continue
         return Odometry(topic, rate_hz, str(message.content.child_frame_id).lstrip("/"))
-    raise Unsupported(Code.EMPTY, problem="it has no messages")
+    raise refused or Unsupported(Code.EMPTY, problem="it has no messages")
 
 
 def commands_base(topic: str, type_: str, frame_id: str, frames: Collection[str]) -> bool:

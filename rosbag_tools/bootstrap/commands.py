@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -40,7 +41,7 @@ from rosbag_tools.bootstrap.joints import (
     grips,
     wraps,
 )
-from rosbag_tools.bootstrap.sensors import Unsupported
+from rosbag_tools.bootstrap.sensors import OddMessages, Unsupported
 from rosbag_tools.reading.reader import Bag
 from rosbag_tools.reading.set_back import longest_clear
 
@@ -71,6 +72,7 @@ class Pose:
     frame_id: str
     positions: Floats
     child: str = ""  # frame of the tool, of a topic of transforms
+    odd: str = ""  # as of `Command`
 
 
 @dataclass
@@ -93,6 +95,7 @@ class Command:
         note: what a person should know of the type.
         prefix: before its names, which messages have without it.
         paths: of its numbers, of a type that has no decoding of its own.
+        odd: which of its messages do not fit, how many and why, in words; empty if all do.
     """
 
     topic: str
@@ -112,6 +115,7 @@ class Command:
     recorded: str = ""
     note: str = ""
     paths: tuple[str, ...] = ()
+    odd: str = ""
 
     @property
     def cartesian(self) -> bool:
@@ -143,17 +147,27 @@ def is_command(topic: str, type_: str) -> bool:
 
 
 def find_pose(bag: Bag, topic: str, rate_hz: float) -> Pose:
-    """A topic of measured poses; raises Unsupported if its messages are in several frames."""
-    frames: set[str] = set()
-    positions = []
+    """A topic of measured poses; raises Unsupported if too many of its messages are in other frames."""
+    places: dict[str, list[tuple[float, float, float]]] = {}
     for message in bag.messages([topic]):
         place = message.content.pose.position
-        frames.add(str(message.content.header.frame_id).lstrip("/"))
-        positions.append((place.x, place.y, place.z))
-    return Pose(topic, rate_hz, _one_frame(frames), np.array(positions, dtype=np.float64))
+        frame = str(message.content.header.frame_id).lstrip("/")
+        places.setdefault(frame, []).append((place.x, place.y, place.z))
+    usual = max(places, key=lambda frame: len(places[frame]), default="")
+    odd = OddMessages()
+    for frame in places:
+        for _ in places[frame]:
+            odd.count(
+                "" if frame == usual else f"it is in the frame {frame[:40]!r}, and others in {usual[:40]!r}"
+            )
+    if odd.too_many:
+        _one_frame(places)
+    return Pose(
+        topic, rate_hz, _one_frame([usual]), np.array(places[usual], dtype=np.float64), odd=odd.sentence()
+    )  # fmt: skip
 
 
-def _one_frame(frames: set[str]) -> str:
+def _one_frame(frames: Collection[str]) -> str:
     if len(frames) != 1 or not (frame := next(iter(frames))) or not frame.isprintable() or len(frame) > 200:
         shown = ", ".join(repr(frame[:40]) for frame in sorted(frames)[:3])
         raise Unsupported(
@@ -187,23 +201,34 @@ def find_command(
     rows: list[Floats] = []
     planned = False
     start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
+    forms = Counter(
+        _form(type_, message.content)
+        for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1)
+        if not _is_empty(type_, message.content)
+    )
+    usual = forms.most_common(1)[0][0] if forms else None
+    odd = OddMessages()
     for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
-        if type_ in MESSAGE_TYPES and MESSAGE_TYPES[type_].empty(message.content):
+        if _is_empty(type_, message.content):
             continue  # it does not count
         try:
+            if (form := _form(type_, message.content)) != usual:
+                raise Unsupported(Code.MISMATCH, problem=_unlike(form, usual))
             if output is None:
                 output = _probe(topic, type_, message.content, base_frames)
                 output = replace(output, time=BY_ARRIVAL) if coarse else output
-            elif type_ in NAMING_TYPES and set(_names(message.content)) != set(output.names):
-                raise Unsupported(Code.MISMATCH, problem="its messages command different joints")
             time_ns, values = decode_command(output, message.content, message.log_ns)
         except InvalidSampleError:
             continue  # the next may be good
-        except DecodeError as error:
-            raise Unsupported.of(error.refusal) from error
+        except (DecodeError, Unsupported) as error:
+            odd.count(str(error))
+            continue
+        odd.count("")
         planned = planned or (type_ == TRAJECTORY_TYPE and len(message.content.points) > 1)
         stamps.append(time_ns)
         rows.append(values)
+    if odd.too_many:
+        raise Unsupported(Code.MISMATCH, problem=odd.sentence())
     # By time, each time once.
     unique, first = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
     if output is None or len(unique) < 2:
@@ -221,8 +246,30 @@ def find_command(
         guessed = "the messages have no names"
     return Command(
         topic, type_, output.kind, rate_hz, names, times_s, values, output.frame_id,
-        guessed=guessed, jog=output.jog or "", paths=output.values,
+        guessed=guessed, jog=output.jog or "", paths=output.values, odd=odd.sentence(),
     )  # fmt: skip
+
+
+def _is_empty(type_: str, message: Any) -> bool:
+    return type_ in MESSAGE_TYPES and MESSAGE_TYPES[type_].empty(message)
+
+
+def _form(type_: str, message: Any) -> Hashable:
+    """What must be alike in all commands of a topic: the joints, the frame, or the number of values."""
+    if type_ in NAMING_TYPES:
+        return frozenset(_names(message))
+    if type_ in (POSE_TYPE, TWIST_STAMPED_TYPE):
+        return str(message.header.frame_id).lstrip("/")
+    return len(message.data) - int(message.layout.data_offset) if type_ == ARRAY_TYPE else None
+
+
+def _unlike(form: Hashable, usual: Hashable) -> str:
+    if isinstance(form, frozenset) and isinstance(usual, frozenset):
+        shown = [", ".join(sorted(names)[:4]) or "none" for names in (form, usual)]
+        return f"it commands the joints {shown[0]}, and others {shown[1]}"
+    if isinstance(form, str):
+        return f"it is in the frame {form[:40]!r}, and others in {str(usual)[:40]!r}"
+    return f"it has {form} values, and others {usual}"
 
 
 def _probe(topic: str, type_: str, message: Any, base_frames: Collection[str]) -> Output:

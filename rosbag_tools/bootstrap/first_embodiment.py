@@ -53,7 +53,7 @@ from rosbag_tools.bootstrap.sensors import SENSE_TYPES, TEXT_TYPE, Unsupported, 
 from rosbag_tools.bootstrap.text import Camera, Found, first_text, list_left_out
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.decodable import IMAGE_TYPES, look
-from rosbag_tools.reading.inspection import TopicTimes, inspect
+from rosbag_tools.reading.inspection import TopicTimes, inspect, step_note
 from rosbag_tools.reading.reader import Bag
 
 DEFAULT_NAME = "my_robot"
@@ -173,6 +173,8 @@ def _look(bag: Bag) -> Found:
     ):
         if times.delay_s is not None:
             found.delays_s[topic] = times.delay_s
+        if times.step is not None and not found.leap:
+            found.leap = f"{topic!r}: {step_note(times.step[0])}"
         if times.coarse:
             found.coarse[topic] = times.repeated / times.count
         if times.late_s is not None:
@@ -217,6 +219,13 @@ def _look(bag: Bag) -> Found:
     )
     explain(actions, [command.topic for command in found.commands], found.left_out)
     _point_out_grippers(found)
+    odd = {item.topic: item.odd for item in found.joints}
+    odd |= {item.topic: item.odd for item in found.commands}
+    odd |= {item.topic: item.odd for item in found.senses}
+    odd |= {item.topic: item.odd for item in found.poses}
+    for topic, reason in odd.items():
+        if reason:
+            found.left_out[f"{topic}, some messages"] = f"{reason}; they do not count in a conversion"
     used = {command.pose for command in found.commands}
     for pose in found.poses:
         if pose.topic not in used:

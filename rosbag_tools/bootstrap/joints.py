@@ -15,7 +15,7 @@ from hpt_ros.embodiment.message_types import joint_state
 from hpt_ros.embodiment.urdf import UrdfLimit, joint_limits
 from hpt_ros.errors import Code, HptError
 from hpt_ros.observation.track import seconds
-from rosbag_tools.bootstrap.sensors import Unsupported
+from rosbag_tools.bootstrap.sensors import OddMessages, Unsupported
 from rosbag_tools.reading.reader import Bag
 from rosbag_tools.reading.set_back import longest_clear
 from rosbag_tools.recording.rates import SILENT_PERIODS, SILENT_S
@@ -33,6 +33,8 @@ LEAST_RANGE = 1e-3
 STOOD_RATIO = 0.1
 # Two silences, or one of this fraction of the time from the first message to the last, are no hiccup.
 SILENT_RATIO = 0.2
+# So few messages that lack joints of the others, and no larger a fraction, are a mishap (`resample.MOST_ODD`).
+MOST_STRAY, STRAY_RATIO = 20, 0.05
 # A driver wraps at pi, or a little beyond; what goes on after it has come this near to the other end.
 WRAP_SLACK, WRAP_NEAR = 0.2, 1.0
 
@@ -52,6 +54,7 @@ class Joints:
         prefix: before its names, which messages have without it.
         type: of its messages.
         paths: where in a message each joint's position is, if that is not a JointState.
+        odd: which of its messages do not fit, how many and why, in words; empty if all do.
     """
 
     topic: str
@@ -65,6 +68,7 @@ class Joints:
     prefix: str = ""
     type: str = STATE_TYPE
     paths: tuple[str, ...] = ()
+    odd: str = ""
 
     def with_only(self, names: Collection[str]) -> Joints:
         """The same with some of its joints, of a topic with paths."""
@@ -91,37 +95,31 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
     Raises:
         Unsupported: none, and why.
     """
-    times: dict[str, array[float]] = {}
-    values: dict[str, array[float]] = {}
-    common: dict[str, None] | None = None
-    seen: set[str] = set()
-    arrivals: array[float] = array("d")
-    odd: list[Unsupported] = []
+    forms: dict[tuple[str, ...], _Form] = {}
+    odd = OddMessages()
+    unusable: dict[str, str] = {}
     start_ns, end_ns = longest_clear((bag.start_ns, bag.end_ns), bag.set_backs())
     for message in bag.messages([topic], start_ns=start_ns, stop_ns=end_ns + 1):
         if joint_state.empty(message.content):
             continue  # it does not count
-        names, positions = (
-            list(message.content.name),
-            np.asarray(message.content.position, dtype=np.float64),
-        )
+        names, positions = tuple(message.content.name), np.asarray(message.content.position, dtype=np.float64)
+        if positions.shape == (len(names),):
+            names, positions = _usable(names, positions, unusable)
         try:
-            check_names(names, positions)
+            if names not in forms or positions.shape != (len(names),):
+                check_names(names, positions)
         except Unsupported as error:  # nor does a single one that is cut short
-            odd.append(error)
+            odd.count(str(error))
             continue
-        common = dict.fromkeys(names if common is None else [name for name in common if name in set(names)])
-        at_s = seconds(message.log_ns - bag.start_ns)
-        arrivals.append(at_s)
-        seen.update(names)
-        for name, value in zip(names, positions, strict=True):
-            if np.isfinite(value):
-                times.setdefault(name, array("d")).append(at_s)
-                values.setdefault(name, array("d")).append(value)
-    if len(odd) > len(arrivals):
-        raise odd[0]
-    courses = {name: (np.array(times[name]), np.array(values[name])) for name in times}
-    always = tuple(name for name in common or () if name in courses)
+        forms.setdefault(names, _Form()).take(seconds(message.log_ns - bag.start_ns), positions)
+    _leave_out_strays(forms, odd)
+    if odd.unfit > odd.fit:
+        raise Unsupported(Code.MISMATCH, problem=odd.sentence())
+    courses = _join(forms)
+    arrivals = np.sort(np.concatenate([form.times_s for form in forms.values()])) if forms else np.empty(0)
+    seen = {name for names in forms for name in names}
+    common = [name for name in next(iter(forms), ()) if all(name in names for names in forms)]
+    always = tuple(name for name in common if name in courses)
     silent = _silent(courses)
     kept = tuple(name for name in courses if name in always or name in silent) if always else tuple(courses)
     if not kept:
@@ -136,9 +134,10 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
         sorted(seen - courses.keys()),
         "its position is never a number; if its driver fills it later, add it to the stream's joints",
     )
+    left_out |= unusable
     holds = tuple(name for name in kept if name in silent)
     if holds:
-        rate_hz = max(rate_hz, 1.0 / float(np.median(np.diff(np.array(arrivals)))))
+        rate_hz = max(rate_hz, 1.0 / float(np.median(np.diff(arrivals))))
     return Joints(
         topic,
         rate_hz,
@@ -148,7 +147,82 @@ def find_joints(bag: Bag, topic: str, rate_hz: float) -> Joints:
         holds,
         tuple(name for name in kept if wraps(courses[name][1]) and not grips(name)),
         left_out,
+        odd=odd.sentence(),
     )
+
+
+def _usable(
+    names: tuple[str, ...], positions: Floats, unusable: dict[str, str]
+) -> tuple[tuple[str, ...], Floats]:
+    """The joints of a message that a file can name, each once; why others cannot be is added to `unusable`."""
+    if len(set(names)) == len(names) and all(name and name.isprintable() for name in names):
+        return names, positions
+    first = {name: place for place, name in reversed(list(enumerate(names)))}
+    for place, name in enumerate(names):
+        if not name or not name.isprintable():
+            unusable[repr(name[:40])] = "a file cannot have this name"
+        elif positions[place] != positions[first[name]]:
+            unusable[name] = (
+                "it is twice in a message, with two positions; let its driver publish each joint once"
+            )
+    chosen = [
+        place
+        for name, place in sorted(first.items(), key=lambda item: item[1])
+        if name and name.isprintable() and name not in unusable
+    ]
+    return tuple(names[place] for place in chosen), positions[chosen]
+
+
+class _Form:
+    """Messages of a topic that name the same joints in the same order."""
+
+    def __init__(self) -> None:
+        self.times_s: array[float] = array("d")
+        self.positions: list[Floats] = []
+
+    def take(self, at_s: float, positions: Floats) -> None:
+        """Add a message."""
+        self.times_s.append(at_s)
+        self.positions.append(positions)
+
+    def courses(self, names: tuple[str, ...]) -> dict[str, Course]:
+        """Each joint's times and positions, of those that are numbers."""
+        times_s, values = np.array(self.times_s), np.stack(self.positions)
+        finite = np.isfinite(values)
+        return {
+            name: (times_s[finite[:, place]], values[finite[:, place], place])
+            for place, name in enumerate(names)
+            if finite[:, place].any()
+        }
+
+
+def _leave_out_strays(forms: dict[tuple[str, ...], _Form], odd: OddMessages) -> None:
+    """Take out the few messages that lack joints of the others, as of another driver that once sent to this topic, but
+    not those of joints that are published only while they move."""
+    most = max((len(form.times_s) for form in forms.values()), default=0)
+    usual = next((names for names, form in forms.items() if len(form.times_s) == most), ())
+    for names, form in list(forms.items()):
+        count = len(form.times_s)
+        stray = count <= min(MOST_STRAY, STRAY_RATIO * most) and not set(usual) <= set(names)
+        if stray and not any(silent_at_rest(course) for course in form.courses(names).values()):
+            del forms[names]
+        lacking = ", ".join(sorted(set(usual) - set(names))[:4])
+        for _ in range(count):
+            odd.count("" if names in forms else f"it lacks {lacking}")
+
+
+def _join(forms: Mapping[tuple[str, ...], _Form]) -> dict[str, Course]:
+    """Each joint's times and positions, in the order of the times."""
+    parts: dict[str, list[Course]] = {}
+    for names, form in forms.items():
+        for name, course in form.courses(names).items():
+            parts.setdefault(name, []).append(course)
+    found: dict[str, Course] = {}
+    for name, courses in parts.items():
+        times_s, values = (np.concatenate(series) for series in zip(*courses, strict=True))
+        order = np.argsort(times_s, kind="stable")
+        found[name] = (times_s[order], values[order])
+    return found
 
 
 def _silent(courses: Mapping[str, Course]) -> set[str]:

@@ -24,6 +24,8 @@ from rosbag_tools.errors import BagError
 from rosbag_tools.reading.reader import Bag
 
 CHECK = "CHECK ME"
+# More messages than this fraction that do not fit the others are no accident.
+MOST_ODD_RATIO = 0.25
 # Points kept of a cloud: what point cloud policies commonly take (3D Diffusion Policy: 512 or 1024).
 POINTS = 1024
 # Texts are of all kinds; only these words in a topic's name make one the task.
@@ -31,6 +33,7 @@ TASK_WORDS = ("task", "instruction", "language", "prompt")
 
 ARRAY_TYPES = ("std_msgs/msg/Float32MultiArray", "std_msgs/msg/Float64MultiArray")
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
+MOST_TRIED = 20  # messages that do not fit before one that does
 TEXT_TYPE = "std_msgs/msg/String"
 POSE_TYPES = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/TwistStamped")
 # Types that say all that a stream of theirs needs.
@@ -52,6 +55,39 @@ class Unsupported(BagError):
     """Why a topic cannot be used."""
 
 
+class OddMessages:
+    """Counts messages of a topic that do not fit what the others are: conversion skips them, so a file may be made."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self._reasons: Counter[str] = Counter()
+        self.fit = 0
+
+    @property
+    def unfit(self) -> int:
+        """How many do not fit."""
+        return sum(self._reasons.values())
+
+    def count(self, reason: str) -> None:
+        """Count a message; `reason` is empty if it fits."""
+        if reason:
+            self._reasons[reason] += 1
+        else:
+            self.fit += 1
+
+    @property
+    def too_many(self) -> bool:
+        """Whether they are a kind of their own, and not a few."""
+        return self.unfit > MOST_ODD_RATIO * (self.fit + self.unfit)
+
+    def sentence(self) -> str:
+        """How many and why, the most frequent reason; empty if there is none."""
+        if not self._reasons:
+            return ""
+        reason = self._reasons.most_common(1)[0][0]
+        return f"{self.unfit} of its {self.fit + self.unfit} messages do not fit: {reason}"
+
+
 @dataclass(frozen=True)
 class DetectedStream:
     """A topic that becomes a stream.
@@ -60,6 +96,7 @@ class DetectedStream:
         topic, type, modality, rate_hz: of the stream.
         size: depth (height, width), an array (length,), pointcloud (points,), otherwise ().
         note: what a person should know, for a comment.
+        odd: which of its messages do not fit, how many and why, in words; empty if all do.
     """
 
     topic: str
@@ -68,6 +105,7 @@ class DetectedStream:
     rate_hz: float
     size: tuple[int, ...]
     note: str
+    odd: str = ""
 
 
 def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedStream:
@@ -93,7 +131,7 @@ def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedStre
         probe = Stream("probe", "pointcloud", topic, type_, 1.0, 1.0, points=1)
     else:
         probe = Stream("probe", "depth", topic, type_, 1.0, 1.0, image=ImageSpec(8, 8))
-    reason = Unsupported(Code.EMPTY, problem="it has no messages")
+    reason, unfit = Unsupported(Code.EMPTY, problem="it has no messages"), 0
     lengths = Counter[int]()
     for message in bag.messages([topic]):
         if type_ in ARRAY_TYPES:
@@ -105,16 +143,21 @@ def find_sense(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedStre
         except InvalidSampleError as error:  # the next may be good
             reason = Unsupported.of(error.refusal)
         except DecodeError as error:
-            raise Unsupported.of(error.refusal) from error
+            reason, unfit = Unsupported.of(error.refusal), unfit + 1
+            if unfit > MOST_TRIED:
+                raise reason from error
     if not lengths:
         raise reason
-    if len(lengths) > 1 or min(lengths) < 1 or max(lengths) > 65_536:
+    usual, odd = lengths.most_common(1)[0][0], OddMessages()
+    for length in lengths.elements():
+        odd.count("" if length == usual else f"it has {length} values, and others {usual}")
+    if odd.too_many or not 1 <= usual <= 65_536:
         raise Unsupported(
             Code.MISMATCH,
             problem=f"its messages have {min(lengths)} to {max(lengths)} values, but one number of 1 to 65536 is used",
         )
     modality = MODALITIES[modalities_of(type_)[0]]
-    return DetectedStream(topic, type_, modality.name, rate_hz, (*lengths,), modality.note)
+    return DetectedStream(topic, type_, modality.name, rate_hz, (usual,), modality.note, odd.sentence())
 
 
 def _size(type_: str, message: Any) -> tuple[tuple[int, ...], str]:

@@ -70,6 +70,7 @@ class Found:
     late_s: dict[str, float] = field(default_factory=dict)  # 95th percentile
     coarse: dict[str, float] = field(default_factory=dict)  # fraction of messages with the stamp of another
 
+    leap: str = ""  # of log times against the stamps, in words
     uncommanded: bool = False  # the measured joints stand for commands
 
     @property
@@ -96,6 +97,8 @@ class Found:
 
     def own_clock(self, topic: str) -> float | None:
         """How long after its stamps a topic arrives, if those are of another clock than other topics'."""
+        if self.leap:  # a median of before and after says nothing
+            return None
         delay_s = self.delays_s.get(topic, 0.0)
         others = any(-AHEAD_S <= other_s <= CLOCK_OFF_S for other_s in self.delays_s.values())
         return delay_s if not -AHEAD_S <= delay_s <= CLOCK_OFF_S and others else None
@@ -112,7 +115,9 @@ class Found:
         if self.uncommanded:
             found.append("no topic of the bag commands the robot: convert it with --actions state")
         delays_s = list(self.delays_s.values())
-        if delays_s and all(abs(delay_s) > CLOCK_OFF_S for delay_s in delays_s):
+        if self.leap:
+            found.append(self.leap)
+        elif delays_s and all(abs(delay_s) > CLOCK_OFF_S for delay_s in delays_s):
             found.append(
                 "its log times are of another clock than all its stamps: convert it with --ignore-arrival"
             )

@@ -247,7 +247,14 @@ def _nothing_left(report: Report) -> BagError:
             Code.EMPTY, NO_EPISODE, problem="is left to write (there are no ticks: hardly any log time passes)",
             remedy="if the stamps are right, pass --ignore-arrival to go by them alone",
         )  # fmt: skip
-    if report.ignored_arrival or not report.reasons():
+    refused = {name for entry in report.episodes for name in entry.dropped if name in entry.refused}
+    if refused:
+        names = ", ".join(map(repr, sorted(refused)))
+        remedy = (
+            f"correct what publishes {names}, whose messages were refused, or take another topic for it in the "
+            "embodiment file"
+        )
+    elif report.ignored_arrival or not report.reasons():
         remedy = "correct the recording or the tolerances in the embodiment file"
     else:
         remedy = (

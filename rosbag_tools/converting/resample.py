@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,6 +98,9 @@ class Resampler:
         # Streams that measure where a Cartesian command's tool is, in its frame.
         self._framed = {part.pose: part for part in self.embodiment.action.parts if part.cartesian}
         self._pictured = {stream.name for stream in self.embodiment.streams if stream.image is not None}
+        streams = self.embodiment.streams
+        self._late = {item.name for item in streams if item.message_type.decoded_late}
+        self._guards = {item.name: partial(self._guard, item.name) for item in streams}
         self._streams: dict[str, list[str]] = {}
         self._chains: dict[str, TransformChain] = {}
         for stream in self.embodiment.streams:
@@ -133,6 +137,11 @@ class Resampler:
         """Topics whose messages `push` takes."""
         return tuple(dict.fromkeys([*self._streams, *self._outputs]))
 
+    @property
+    def unfit(self) -> dict[str, int]:
+        """How many messages of each stream, and of the commands, did not fit the embodiment file."""
+        return dict(self._odd_count)
+
     def push(self, topic: str, message: Any, log_ns: int) -> list[Row]:
         """Take a message; returns the rows that it made certain.
 
@@ -158,11 +167,13 @@ class Resampler:
             try:
                 if name in self._framed:
                     require_frame(self._framed[name], message, f"stream {name!r} (topic {topic})")
-                restart = self._buffer.push_message(name, message, log_ns, defer=True)
+                restart = self._buffer.push_message(
+                    name, message, log_ns, defer=True, guard=self._guards[name]
+                )
             except DecodeError as error:
                 self._look_at_odd(name, error)
                 continue
-            self._fitting[name] += 1
+            self._fitting[name] += name not in self._late
             if restart is not None:
                 rows += self._flush()
             if why := self._buffer.refused(name):
@@ -198,6 +209,22 @@ class Resampler:
 
     def _note_refused(self, refused: Mapping[str, Refusal]) -> None:
         self.refused.update({name: str(why) for name, why in refused.items()})
+
+    def _guard(self, name: str, decode_later: Callable[[], NDArray[Any]]) -> Callable[[], NDArray[Any]]:
+        """Count whether a message fits when a tick needs it, which is when it shows."""
+
+        def decoded() -> NDArray[Any]:
+            try:
+                value = decode_later()
+            except InvalidSampleError:
+                raise
+            except DecodeError as error:
+                self._look_at_odd(name, error)
+                raise InvalidSampleError.of(error.refusal) from error
+            self._fitting[name] += 1
+            return value
+
+        return decoded
 
     def _look_at_odd(self, name: str, error: DecodeError) -> None:
         """Note a message that does not fit the file: it does not count if others do, and else is the file's fault."""

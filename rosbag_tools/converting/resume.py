@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 import rosbag_tools
 from hpt_ros.atomic import replace_atomically
-from hpt_ros.dataset.conversion_report import Dropped, EpisodeReport, Span
+from hpt_ros.dataset.conversion_report import Blank, Dropped, EpisodeReport, Span
 from hpt_ros.dataset.episode_writer import EpisodeData
 from hpt_ros.dataset.files import write_json
 from hpt_ros.dataset.statistics import FeatureStatistics
@@ -133,6 +133,7 @@ def _load(place: Path, folder: Path) -> Converted:
 
 def _report(entry: dict[str, Any]) -> EpisodeReport:
     entry["dropped"] = {name: Dropped(**dropped) for name, dropped in entry["dropped"].items()}
+    entry["blank"] = {name: Blank(**blank) for name, blank in entry["blank"].items()}
     entry["spans"] = [Span(**span) for span in entry["spans"]]
     return EpisodeReport(**entry)
 

@@ -66,7 +66,7 @@ def rows_of(
             yield from resampler.push(command, standing_for, message.log_ns)
     yield from resampler.finish()
     entry.refused, entry.resized = dict(resampler.refused), dict(resampler.resized)
-    entry.wrapped = dict(resampler.wrapped)
+    entry.wrapped, entry.unfit = dict(resampler.wrapped), resampler.unfit
     if clocks is not None:
         entry.clocks = clocks.notes()
 

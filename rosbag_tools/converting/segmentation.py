@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hpt_ros.dataset.conversion_report import EpisodeReport, Span
+from hpt_ros.dataset.conversion_report import Blank, EpisodeReport, Span
 from hpt_ros.dataset.episode_writer import EpisodeData, EpisodeWriter
 from hpt_ros.dataset.layout import ACTION, join_feature_name, stream_feature
 from hpt_ros.dataset.quality.measure import STILL_RATIO
@@ -81,6 +81,8 @@ class Spans:
             self._rest = _Rest(max(round(longest_rest_s * embodiment.tick_hz), 2 * kept), kept, [], False)
         # A robot may command joints that it does not measure.
         self._measured = embodiment.space.states.joints_measured
+        self._depths = [stream.name for stream in embodiment.streams_of("depth")]
+        self._first_ns: int | None = None  # of the first whole tick
         self._last: Row | None = None  # the row before, if this one may follow it in a span
         self._task = ""
         self._held: list[Row] = []
@@ -104,6 +106,7 @@ class Spans:
             self._entry.drop(row.missing)
             return
         self._entry.take(row.tick.ages_s)
+        self._look_at_depth(row.tick)
         task = self._forced_task or row.tick.task or self._default_task
         if task != self._task:
             if last is not None:
@@ -139,6 +142,15 @@ class Spans:
         if self._ended is not None:
             self._done.append(self._ended.finish())
             self._ended = None
+
+    def _look_at_depth(self, tick: Tick) -> None:
+        """Note depth images that show nothing: a covered or switched off camera still sends them."""
+        self._first_ns = tick.stamp_ns if self._first_ns is None else self._first_ns
+        for name in self._depths:
+            image = tick.arrays.get(name)
+            if image is not None and image.min() == image.max():
+                since_s = (tick.stamp_ns - self._first_ns) * 1e-9
+                self._entry.blank.setdefault(name, Blank(first_s=since_s)).ticks += 1
 
     def _motion(self, row: Row) -> None:
         if self._rest is not None:

@@ -23,7 +23,14 @@ from hpt_ros.embodiment.streams import BY_ARRIVAL, BY_STAMP
 from hpt_ros.errors import Code
 from hpt_ros.observation.track import nanoseconds, seconds
 from rosbag_tools.errors import BagError
-from rosbag_tools.reading.inspection import AHEAD_S, CLOCK_OFF_S, CLOCKS_APART_S, COARSE_RATIO
+from rosbag_tools.reading.inspection import (
+    AHEAD_S,
+    CLOCK_OFF_S,
+    CLOCKS_APART_S,
+    COARSE_RATIO,
+    find_step,
+    step_note,
+)
 from rosbag_tools.reading.reader import Bag, Message
 from rosbag_tools.reading.safe_decompress import MOST_HELD_BYTES
 
@@ -185,6 +192,8 @@ class ClockCheck:
                     f"{stream.name}: most messages have the stamp of another, and would be measured at one time: "
                     f"pass --time {stream.name}={BY_ARRIVAL}"
                 )
+            elif (step := find_step(delays)) is not None:
+                found[stream.name] = f"{stream.name}: {step_note(step[0])}"
             elif abs(drift_s) > DRIFT_S and not alike:
                 found[stream.name] = (
                     f"{stream.name}: its delay goes from {parts[0]:.3f} to {parts[-1]:.3f} s: its clock drifts; pass "

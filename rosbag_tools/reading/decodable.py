@@ -20,6 +20,7 @@ from rosbag_tools.errors import DamagedMessageError
 from rosbag_tools.reading.reader import Bag
 
 TRIED = 100  # messages of a topic of which one must be good; a camera's first may be damaged
+MOST_UNFIT = 20  # of which none need be good: conversion skips as many
 PACKETS_TRIED = 600  # of a video, of which a key frame must be one: 20 s at 30 Hz
 IMAGE_TYPES = tuple(name for name, item in MESSAGE_TYPES.of_project().items() if "image" in item.decoders)
 
@@ -55,7 +56,7 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
         stream: that it is to become; None: whatever an image can be.
     """
     reason: Refusal | None = None
-    decoder = None
+    decoder, unfit = None, 0
     try:
         chain = TransformChain(stream) if stream is not None and stream.frame else None
         topics = [topic] if chain is None or stream is None else [topic, stream.static_topic]
@@ -73,6 +74,10 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
                 decoder.take(content)()
             except InvalidSampleError as error:
                 reason = reason or error.refusal
+            except DecodeError as error:  # a message of another driver, perhaps
+                reason, unfit = reason or error.refusal, unfit + 1
+                if unfit > MOST_UNFIT:
+                    return Looked(reason=reason)
             else:
                 pictured = probe.image is not None
                 size = decoder.video_size if video else image_size(content) if pictured else None
@@ -84,15 +89,18 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
 
 def look_at_command(bag: Bag, output: Output) -> Refusal | None:
     """Why none of the first commands on an output's topic can be decoded; None if one can be."""
-    reason = None
+    reason, unfit = None, 0
     try:
         for message in itertools.islice(bag.messages([output.recorded_as.topic]), TRIED):
             try:
                 decode_command(output, message.content, message.log_ns)
-            except InvalidSampleError as error:
+            except DecodeError as error:
                 reason = reason or error.refusal
+                unfit += not isinstance(error, InvalidSampleError)
+                if unfit > MOST_UNFIT:
+                    return reason
             else:
                 return None
-    except (DecodeError, DamagedMessageError) as error:
+    except DamagedMessageError as error:
         return error.refusal
     return reason

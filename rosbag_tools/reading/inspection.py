@@ -44,6 +44,8 @@ CLOCKS_APART_S = 60.0
 COARSE_RATIO = 0.4
 # A silence of so many periods, and of at least so many seconds, is a pause or a clock that was set, and no rate.
 PAUSE_PERIODS, PAUSE_S = 20.0, 10.0
+# Messages before and after a leap of a clock that set it apart from the nonsense of one message.
+STEADY_MESSAGES = 5
 # Below this rate a topic is events, of which no skew can be said.
 STEADY_HZ = 1.0
 
@@ -65,6 +67,7 @@ class TopicTimes:
         gaps: how often two messages were further apart than `GAP_PERIODS` periods.
         delay_s: median of log time less header stamp; None without stamps.
         late_s: 95th percentile of the same.
+        step: by how much log times leap against the stamps, s, and when, s after the bag's start; None if they do not.
         span_s: from the earliest to the latest of the times between messages, pauses left out.
         repeated: messages with the stamp of another.
         coarse: stamps do not tell when a message was measured, since most are those of others; times are log times.
@@ -89,6 +92,7 @@ class TopicTimes:
     gaps: int = 0
     delay_s: float | None = None
     late_s: float | None = None
+    step: tuple[float, float] | None = None
     span_s: float = 0.0
     repeated: int = 0
     coarse: bool = False
@@ -113,6 +117,8 @@ class TopicTimes:
         if self.repeated or self.pauses:
             between = self.count - 1 - self.pauses - (0 if self.coarse else self.repeated)
             return between / self.span_s if between > 0 and self.span_s > 0 else 0.0
+        if self.step is not None and self.span_s > 0:
+            return between / self.span_s
         if self.span_s <= 0 or logged_s <= 0:
             span_s = max(self.span_s, logged_s)
         elif logged_s / ODD_LOG_RATIO <= self.span_s <= logged_s * ODD_LOG_RATIO:
@@ -203,6 +209,9 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
         if len(delays[name]):
             middle, late = np.percentile(delays[name], (50, 95))
             found[name].delay_s, found[name].late_s = float(middle) * 1e-9, float(late) * 1e-9
+            if (step := find_step(np.frombuffer(delays[name], np.int64))) is not None:
+                place_ns = logged[name][len(logged[name]) - len(delays[name]) + step[1]]
+                found[name].step = (step[0], seconds(place_ns - bag.start_ns))
         if odd[name]:
             found[name].notes.append(
                 f"{odd[name]} messages have stamps more than {CLOCKS_APART_S:.0f} s from the others' clock: they "
@@ -235,6 +244,39 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
                 _skew(found[name], stamps[result.reference], values)
     _point_out_clocks(found)
     return result
+
+
+def find_step(delays_ns: Integers) -> tuple[float, int] | None:
+    """Where log times leap against the stamps once, and not before and after.
+
+    Args:
+        delays_ns: log time less stamp of each message, in order.
+
+    Returns:
+        By how much, in seconds, and the first message after it; None if they do not.
+    """
+    if len(delays_ns) < 2 * STEADY_MESSAGES:
+        return None
+    place = int(np.abs(np.diff(delays_ns)).argmax()) + 1
+    if not STEADY_MESSAGES <= place <= len(delays_ns) - STEADY_MESSAGES:
+        return None
+    parts = [delays_ns[:place], delays_ns[place:]]
+    leap_s = seconds(int(np.median(parts[1])) - int(np.median(parts[0])))
+    drift_s = max(seconds(abs(int(part[-1]) - int(part[0]))) for part in parts)
+    return (leap_s, place) if abs(leap_s) > CLOCK_OFF_S and drift_s < abs(leap_s) / 2 else None
+
+
+def step_note(leap_s: float) -> str:
+    """What it means that log times leap against the stamps, and what to do."""
+    if leap_s > 0:
+        return (
+            f"log times leap ahead of the stamps by {leap_s:.3g} s: the simulation or the driver was paused while the "
+            "recording went on, or the recorder's clock was set; hpt convert --ignore-arrival goes by the stamps"
+        )
+    return (
+        f"stamps leap ahead of the log times by {-leap_s:.3g} s: a clock was set while it was recorded; convert "
+        "what is before and after apart, or synchronise the machines"
+    )
 
 
 def _intervals(entry: TopicTimes, stamps_ns: Integers, start_ns: int) -> None:
@@ -341,7 +383,9 @@ def _point_out_clocks(found: Mapping[str, TopicTimes]) -> None:
     for entry in found.values():
         if entry.delay_s is None:
             continue
-        if entry.delay_s > CLOCK_OFF_S or entry.delay_s < -AHEAD_S:
+        if entry.step is not None:
+            entry.notes.append(f"{step_note(entry.step[0])}, {entry.step[1]:.2f} s after the start")
+        elif entry.delay_s > CLOCK_OFF_S or entry.delay_s < -AHEAD_S:
             entry.notes.append(
                 f"stamps are {abs(entry.delay_s):.3g} s {'behind' if entry.delay_s > 0 else 'ahead of'} their arrival: "
                 "two clocks; synchronise the machines, record with --use-sim-time, or state time: arrival for the "

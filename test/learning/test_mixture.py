@@ -10,13 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from support.refused import refused
-from support.tiny_mixture import ROBOTS, add_column, robot, write_mixture, write_robot, write_robots
+from support.tiny_mixture import (
+    ROBOTS,
+    add_column,
+    mapping_of_recipe,
+    robot,
+    write_mixture,
+    write_robot,
+    write_robots,
+)
 
+from hpt_ros.cli.main import main
 from hpt_ros.dataset import open_dataset
 from hpt_ros.dataset.labels import read_labels
 from hpt_ros.errors import Code, HptError
@@ -24,6 +35,7 @@ from hpt_ros.learning.mixture import Mixture, counts_before, open_mixture
 from hpt_ros.learning.mixture_config import load_mixture
 from hpt_ros.learning.samples import samples_between, split_episodes
 from hpt_ros.learning.statistics import STATISTICS, training_statistics
+from hpt_ros.model import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -274,3 +286,45 @@ def test_when_a_dataset_stands_for_a_mixture_expect_what_trains_on_it(tmp_path: 
         HptError, Code.WRONG_TYPE, problem="is a dataset", remedy="'hpt finetune', or write a mixture"
     ):
         load_mixture(tmp_path)
+
+
+def test_robots_of_other_rates_keep_their_own_and_one_robot_has_one(tmp_path: Path, capsys: Any) -> None:
+    rates = {"slider": 10.0, "gantry": 20.0, "arm": 30.0}
+    for name, hz in rates.items():
+        write_robot(tmp_path / name, name, embodiment=robot(name, *ROBOTS[name], hz))
+    file = write_mixture(tmp_path, [{"path": name} for name in rates])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(mapping_of_recipe(iterations=2)))
+    assert main(["pretrain", str(file), "--out", str(tmp_path / "run"), "--recipe", str(recipe)]) == 0
+    spans = {
+        "slider": "10 Hz, observes 2 ticks (0.1 s), chunks of 3 (0.3 s)",
+        "gantry": "20 Hz, observes 2 ticks (0.05 s), chunks of 4 (0.2 s)",
+        "arm": "30 Hz, observes 2 ticks (0.033 s), chunks of 2 (0.067 s)",
+    }
+    said = "; ".join(f"{name} {text}" for name, text in spans.items())
+    assert f"rates differ, and nothing is resampled: {said}\n" in capsys.readouterr().err
+    for place in ("last/README.md", "report.html"):
+        page = (tmp_path / "run" / place).read_text()
+        assert all(text in page for text in spans.values())
+    assert "nothing is resampled" in (tmp_path / "run/last/README.md").read_text()
+    # A policy that goes to a robot takes its rate along.
+    checkpoint = load_checkpoint(tmp_path / "run/last/embodiments/arm")
+    assert "tick_hz: 30.0" in checkpoint.embodiment_yaml
+    write_robot(tmp_path / "again", "arm", embodiment=robot("arm", *ROBOTS["arm"], 10.0))
+    both = write_mixture(tmp_path, [{"path": "arm"}, {"path": "again"}])
+    with pytest.raises(HptError, match=r"are of different embodiments: .* in the first and .* in the second"):
+        opened(both)
+    file = write_mixture(tmp_path, [{"path": name} for name in rates])
+    info = tmp_path / "arm/meta/info.json"
+    info.write_text(json.dumps({**json.loads(info.read_text()), "fps": 15}))
+    with pytest.raises(HptError, match=r"fps 15, but embodiment 'arm' has tick_hz 30"):
+        opened(file)
+    info.write_text(json.dumps({**json.loads(info.read_text()), "fps": 30}))
+    for path in (tmp_path / "arm").glob("data/*/*.parquet"):
+        table = pq.read_table(path)
+        doubled = pc.multiply(table["timestamp"], 2.0)
+        pq.write_table(table.set_column(table.column_names.index("timestamp"), "timestamp", doubled), path)
+    with pytest.raises(
+        HptError, match=r"fps is 30, expected 15, since the timestamps of its rows are 0.06667 s apart"
+    ):
+        opened(file)

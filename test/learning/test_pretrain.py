@@ -49,7 +49,9 @@ def test_one_command_trains_a_trunk_that_finetunes_onto_another_robot(
     checkpoint = load_multi_checkpoint(run / "last")
     assert checkpoint.policy.names == ("slider", "gantry", "arm")
     for name, fraction in (("slider", "29.3"), ("gantry", "29.3"), ("arm", "41.4")):
-        assert f"| `{name}` | {name} | licence of {name} | {fraction} % |" in checkpoint.card
+        assert re.search(
+            rf"\| `{name}` \| {name} \| 10 Hz, [^|]* \| licence of {name} \| {fraction} % \|", checkpoint.card
+        )
     # Its trunk goes to another robot, and stays where it is frozen.
     write_robot(tmp_path / "new", "arm", episodes=4)
     words = ["finetune", str(tmp_path / "new"), "--out", str(tmp_path / "tuned"), "--recipe", str(recipe)]

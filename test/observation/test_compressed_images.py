@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 from types import SimpleNamespace
 
@@ -262,3 +263,33 @@ def test_when_bytes_follow_a_png_expect_the_picture(after):
     np.testing.assert_array_equal(
         decode(PACKED, packed(coded(scene(), ".png") + after, "png")), scene()[..., ::-1]
     )
+
+
+@pytest.mark.parametrize("quality", [80, 101])  # with loss, and without
+@pytest.mark.parametrize("alpha", [False, True])
+def test_webp_is_read(quality, alpha):
+    pixels = scene()
+    given = np.concatenate([pixels, np.full_like(pixels[..., :1], 200)], axis=2) if alpha else pixels
+    data = coded(np.ascontiguousarray(given), ".webp", cv2.IMWRITE_WEBP_QUALITY, quality)
+    image = decode(PACKED, packed(data, "webp"))
+    assert image.shape == (16, 24, 3)
+    np.testing.assert_allclose(image, pixels[..., ::-1], atol=40 if quality == 80 else 0)
+    with refused(InvalidSampleError, Code.DAMAGED):
+        decode(PACKED, packed(data[:-9], "webp"))
+    with refused(InvalidSampleError, Code.DAMAGED):
+        decode(PACKED, packed(data[:22], "webp"))
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        (coded(scene(), ".tiff"), "TIFF"),
+        (coded(scene(), ".bmp"), "BMP"),
+        (base64.b64encode(coded(scene(), ".png")), "PNG in base64"),
+        (base64.b64encode(coded(scene(), ".jpg")), "JPEG in base64"),
+        (b"\0\0\0\x1cftypavif" + bytes(90), "AVIF"),
+    ],
+)
+def test_other_formats_are_named(data, name):
+    with refused(InvalidSampleError, Code.UNREADABLE, problem=f"that is {name}, which is not read"):
+        decode(PACKED, packed(data, "jpeg"))

@@ -203,7 +203,7 @@ def test_hostile_joint_names_are_quoted_or_left_out(robot, tmp_path):
     odd = '}], name: "evil" # \\'
     (stream,) = Embodiment.loads(made(renamed(odd))).state_streams
     assert stream.joints == (odd, "a")
-    assert "joint names are empty, double or not printable" in made(renamed("b\nname: evil"))
+    assert "a file cannot have this name" in made(renamed("b\nname: evil"))
 
 
 def test_when_the_file_exists_expect_status_2_and_it_kept(bag, tmp_path, capsys):

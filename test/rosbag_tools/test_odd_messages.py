@@ -9,11 +9,14 @@ import shutil
 import numpy as np
 import pytest
 from support.refused import refused
+from support.tiny_senses import Senses
 
+from hpt_ros.cli.main import main
 from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code
 from rosbag_tools.bootstrap.first_embodiment import first_embodiment
-from rosbag_tools.converting.convert import convert
+from rosbag_tools.converting.convert import Options, convert
+from rosbag_tools.converting.timing import Timing
 from rosbag_tools.errors import BagError
 from rosbag_tools.reading.finding import find_bags
 from rosbag_tools.reading.inspection import inspect
@@ -168,3 +171,126 @@ def test_when_a_part_of_a_bag_is_missing_expect_the_remedy_and_that_it_helps(bag
         return
     with Bag.open(bag, recover=True) as opened:
         assert "1 of its files are missing" in opened.recovered
+
+
+def first_file(bag):
+    with Bag.open(bag) as opened:
+        return first_embodiment(opened)
+
+
+@pytest.mark.parametrize("every", [40, 125])
+@pytest.mark.parametrize(
+    ("topic", "name", "change"), [item for item in ODD if item[2] is not without_velocity]
+)
+def test_a_first_file_uses_what_fits_and_says_what_does_not(robot, tmp_path, topic, name, change, every):
+    bag = robot.write(tmp_path / "bag", changed(robot, topic, change, every))
+    first = first_file(bag)
+    made = Embodiment.loads(first.text)
+    assert (sorted(made.action.names), len(made.state_names)) == (["a", "b"], 2)
+    said = [line for line in first.left_out if line.startswith(f"'{topic}, some messages'")]
+    assert len(said) == 1
+    assert "messages do not fit: " in said[0]
+    report = convert([bag], tmp_path / "data", made)
+    assert report.kept >= report.ticks - 1
+
+
+def test_where_two_teleoperators_take_turns_expect_the_topic_left_out(robot, tmp_path):
+    bag = robot.write(tmp_path / "bag", changed(robot, "/command", commands_of_others, 2))
+    assert any("'/command'" in line and "commands the joints" in line for line in first_file(bag).left_out)
+
+
+@pytest.mark.parametrize(("every", "fits"), [(7, True), (1, False)])
+def test_an_image_of_another_encoding_costs_itself(robot, tmp_path, every, fits):
+    def odd(message):
+        message.encoding = "odd"
+
+    bag = robot.write(tmp_path / "bag", changed(robot, "/left", odd, every))
+    if not fits:
+        with refused(BagError, Code.UNKNOWN, value="odd"):
+            convert([bag], tmp_path / "data", robot.embodiment)
+        return
+    report = convert([bag], tmp_path / "data", robot.embodiment)
+    assert report.episodes[0].unfit["left"] >= 3
+    assert any("messages of left did not count" in note for note in report.sample_notes())
+
+
+@pytest.mark.parametrize("leap_s", [5, 30])
+def test_log_times_that_leap_against_the_stamps_are_no_second_clock(robot, tmp_path, leap_s):
+    messages = robot.messages(4.0)
+    late = [(topic, log_ns + (index > len(messages) // 2) * leap_s * 10**9, message)
+            for index, (topic, log_ns, message) in enumerate(messages)]  # fmt: skip
+    bag = robot.write(tmp_path / "bag", late)
+    with Bag.open(bag) as opened:
+        notes = inspect(opened).topics["/left"].notes
+        first = first_embodiment(opened)
+    assert [f"leap ahead of the stamps by {leap_s} s" in note for note in notes] == [True]
+    assert any("--ignore-arrival" in line for line in first.advice)
+    made = Embodiment.loads(first.text)
+    assert made.tick_hz == 10
+    report = convert([bag], tmp_path / "data", made)
+    assert any("leap ahead" in note for note in report.clock_notes())
+    report = convert([bag], tmp_path / "again", made, Options(timing=Timing(ignore_arrival=True)))
+    assert report.kept == report.ticks
+
+
+@pytest.mark.parametrize("value", [0, 700])
+def test_depth_that_shows_nothing_is_named_with_its_first_time(tmp_path, value, capsys):
+    senses = Senses()
+
+    def blank(message):
+        message.data = np.full(12 * 16, value, "<u2").view(np.uint8).reshape(-1)
+
+    found, count = [], 0
+    for topic, log_ns, message in senses.all_messages(2.5):
+        if topic == "/near":
+            count += 1
+            if count > 10:
+                blank(message)
+        found.append((topic, log_ns, message))
+    report = convert([senses.write(tmp_path / "bag", found)], tmp_path / "data", senses.embodiment)
+    (note,) = report.sample_notes()
+    assert "60% of the depth images of near have no distance, or one everywhere, the first 1.0 s" in note
+    assert main(["quality", str(tmp_path / "data"), "--out", str(tmp_path / "quality.html")]) in (0, 1)
+    assert "near have hardly a distance, or one everywhere, the first at 1.0 s" in capsys.readouterr().out
+
+
+def add_joint(name, position=None):
+    def change(message):
+        message.name = [*message.name, name]
+        message.position = np.append(message.position, message.position[0] if position is None else position)
+        message.velocity = np.append(message.velocity, message.velocity[0])
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "dims", "words"),
+    [
+        (add_joint(""), 2, "a file cannot have this name"),
+        (add_joint("b"), 2, ""),
+        (add_joint("b", 9.0), 1, "joint b': it is twice in a message, with two positions"),
+    ],
+)
+def test_a_name_that_is_empty_or_there_twice_costs_that_joint_alone(robot, tmp_path, change, dims, words):
+    bag = robot.write(tmp_path / "bag", changed(robot, "/joint_states", change, 1))
+    first = first_file(bag)
+    made = Embodiment.loads(first.text)
+    assert len(made.state_names) == dims
+    assert any(words in line for line in first.left_out)
+    report = convert([bag], tmp_path / "data", made)
+    assert report.kept == report.ticks
+
+
+def test_lists_of_bytes_that_are_images_are_named_as_such(robot, tmp_path):
+    layout = robot.make("std_msgs/msg/MultiArrayLayout", dim=[], data_offset=0)
+    kind, found = "std_msgs/msg/UInt8MultiArray", []
+    for topic, log_ns, message in robot.messages():
+        if topic == "/right":
+            message = robot.make(kind, layout=layout, data=np.asarray(message.data))
+        elif topic == "/left":
+            message = robot.make(kind, layout=layout, data=np.zeros(1152, np.uint8))
+        found.append((topic, log_ns, message))
+    bag = robot.write(tmp_path / "bag", found, types={**robot.topics, "/left": kind, "/right": kind})
+    said = first_file(bag).left_out
+    assert any("'data' is a PNG image of 48x32: let its sender" in line for line in said)
+    assert any("'data' is a list of 1152 bytes, as of an image" in line for line in said)

@@ -31,7 +31,9 @@ from hpt_ros.studies.results import losses_table, power_law
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("study")
     write_robots(made)
-    (made / "recipe.yaml").write_text(yaml.safe_dump(mapping_of_recipe(iterations=4, batch_size=6)))
+    (made / "recipe.yaml").write_text(
+        yaml.safe_dump(mapping_of_recipe(iterations=4, batch_size=6, validation_every=2))
+    )
     return made
 
 
@@ -95,8 +97,11 @@ def test_a_study_is_run_drawn_and_goes_on_with_what_is_new(
     results = json.loads((out / "results.json").read_text())
     assert [(entry["seed"], entry["episodes"]) for entry in results] == [(0, 1), (0, 2), (1, 1), (1, 2)]
     assert all(entry["training_episodes"] == 3 * entry["episodes"] for entry in results)
-    assert (out / "figure.png").stat().st_size > 5000
-    assert "<svg" in (out / "figure.svg").read_text()
+    for name in ("figure", "tokens"):
+        assert (out / f"{name}.png").stat().st_size > 5000
+        assert "<svg" in (out / f"{name}.svg").read_text()
+    assert [len(entry["curve"]) for entry in results] == [2, 2, 2, 2]
+    assert {entry["tokens_per_sample"] for entry in results} == {2.0}  # of one stem
     assert "loss = " not in (out / "results.md").read_text()  # two points lie on any power law
     cell = next(out.glob("episodes2*seed1"))
     assert (cell / "report.html").is_file()

@@ -22,7 +22,7 @@ from hpt_ros.embodiment import Embodiment
 EMBODIMENT = """
 format: hpt_ros/embodiment/1
 name: {name}
-tick_hz: 10.0
+tick_hz: {hz}
 observation_horizon: 2
 streams:
   - {{name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 100.0,
@@ -31,20 +31,20 @@ action:
   topic: /commands
   type: trajectory_msgs/msg/JointTrajectory
   names: [{joints}]
-  rate_hz: 10.0
+  rate_hz: {hz}
   horizon: {horizon}
   limits: [{limits}]
 """
 ROBOTS = {"slider": (1, 3), "gantry": (2, 4), "arm": (3, 2)}  # joints, action horizon
 
 
-def robot(name: str, joints: int, horizon: int) -> Embodiment:
+def robot(name: str, joints: int, horizon: int, hz: float = 10.0) -> Embodiment:
     names = [f"j{index}" for index in range(joints)]
     limits = ", ".join(
         f"{{name: {joint}, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 10.0}}" for joint in names
     )
     return Embodiment.loads(
-        EMBODIMENT.format(name=name, joints=", ".join(names), horizon=horizon, limits=limits)
+        EMBODIMENT.format(name=name, joints=", ".join(names), horizon=horizon, hz=hz, limits=limits)
     )
 
 

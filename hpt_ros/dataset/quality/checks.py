@@ -79,7 +79,10 @@ def _episode_findings(robot: Embodiment, entry: EpisodeQuality) -> list[Finding]
                 add(check, view, f"{ratio:.0%} of the images of view {view} are {word}")
     for name, ratio in entry.blind_ratio.items():
         if ratio >= DARK_RATIO:
-            text = f"{ratio:.0%} of the images of depth stream {name} have hardly a distance"
+            text = (
+                f"{ratio:.0%} of the images of depth stream {name} have hardly a distance, or one everywhere, the "
+                f"first at {entry.blind_at_s[name]:.1f} s"
+            )
             add("blind", name, text)
     if entry.idle_ratio > IDLE_RATIO:
         add("idle", "", f"stands still for {entry.idle_ratio:.0%} of {entry.duration_s:.1f} s")

@@ -81,7 +81,8 @@ class ValueMeasures:
 
     Attributes:
         same: bool (length,), true where every value is that of the tick before; false for the first.
-        filled: float64 (length,), fraction of values that are not 0; of depth, of pixels that were measured.
+        filled: float64 (length,), fraction of values that are not 0; of depth, of pixels that were measured. 0 where
+            all have one value.
     """
 
     same: NDArray[np.bool_]
@@ -94,7 +95,7 @@ def measure_values(values: NDArray[Any]) -> ValueMeasures:
     filled = np.zeros(len(values))
     for tick, value in enumerate(values):
         same[tick] = tick > 0 and np.array_equal(value, values[tick - 1])
-        filled[tick] = np.count_nonzero(value) / value.size
+        filled[tick] = np.count_nonzero(value) / value.size if value.min() != value.max() else 0.0
     return ValueMeasures(same, filled)
 
 
@@ -147,6 +148,7 @@ class EpisodeQuality:
     """One episode in numbers; ratios are 0..1, speeds are fractions of the limits and may exceed 1.
 
     `smoothness` is the log dimensionless jerk of the joints while they move, None if there is too little motion;
+    `blind_at_s` when the first of the images came that `blind_ratio` counts, where there are any;
     `switches` how often each gripper is switched within a second, at most; `speed_profile` the largest speed in each
     of `PROFILE_POINTS` equal parts of the episode, one a tick at most.
     """
@@ -168,6 +170,7 @@ class EpisodeQuality:
     dark_ratio: dict[str, float]
     bright_ratio: dict[str, float]
     blind_ratio: dict[str, float]
+    blind_at_s: dict[str, float]
     dropped_ratio: dict[str, float]
     age_s: dict[str, float]
     resized: dict[str, str]
@@ -245,6 +248,7 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
     }
     frozen |= {name: _longest_run(moving & sensed.same) * dt_s for name, sensed in episode.sensed.items()}
     depths = [stream.name for stream in robot.streams_of("depth")]
+    blind = {name: item.filled < BLIND_FILLED for name, item in episode.sensed.items() if name in depths}
     recorded, speed = episode.recorded, _speed(robot, action)
     return EpisodeQuality(
         index=episode.index,
@@ -263,11 +267,8 @@ def measure_episode(robot: Embodiment, episode: EpisodeArrays) -> EpisodeQuality
         frozen_s=frozen,
         dark_ratio={v: float((p.brightness < DARK_LEVEL).mean()) for v, p in episode.images.items()},
         bright_ratio={v: float((p.brightness > BRIGHT_LEVEL).mean()) for v, p in episode.images.items()},
-        blind_ratio={
-            name: float((sensed.filled < BLIND_FILLED).mean())
-            for name, sensed in episode.sensed.items()
-            if name in depths
-        },
+        blind_ratio={name: float(blank.mean()) for name, blank in blind.items()},
+        blind_at_s={name: float(blank.argmax() * dt_s) for name, blank in blind.items() if blank.any()},
         dropped_ratio={}
         if recorded is None
         else {n: count / recorded.ticks for n, count in recorded.dropped.items()},
