@@ -84,16 +84,16 @@ def cpu_s() -> float:
 
 
 @contextmanager
-def recorded(physics: Physics) -> Iterator[list[NDArray[np.float64]]]:
+def record_targets(physics: Physics) -> Iterator[list[NDArray[np.float64]]]:
     """Note the actuators' targets of every physics step meanwhile."""
     targets: list[NDArray[np.float64]] = []
     step = physics.step
 
-    def noted(count: int = 1) -> None:
+    def note_and_step(count: int = 1) -> None:
         targets.append(physics.targets_rad)
         step(count)
 
-    with mock.patch.object(physics, "step", noted):
+    with mock.patch.object(physics, "step", note_and_step):
         yield targets
 
 
@@ -145,7 +145,7 @@ def measure(seeds: range) -> Times:
     rollout.episode(FIRST_SEED - 1)  # everything is loaded then
     rows = []
     for seed in seeds:
-        with recorded(environment.physics) as targets:
+        with record_targets(environment.physics) as targets:
             rollout.episode(seed)
         kept.asked.clear()
         start_s = cpu_s()

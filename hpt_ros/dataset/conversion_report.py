@@ -207,7 +207,7 @@ class ConversionReport:
         for entry in self.episodes:
             for name, count in entry.unfit.items():
                 found.append(
-                    f"{entry.source}: {counted(count, 'message')} of {name} did not count: {entry.refused[name]}"
+                    f"{entry.source}: {format_count(count, 'message')} of {name} did not count: {entry.refused[name]}"
                 )
             for name, blank in entry.blank.items():
                 found.append(

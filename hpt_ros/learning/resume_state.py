@@ -116,9 +116,9 @@ def load_state(
         StateError: nothing to resume, a damaged file, another recipe or another dataset.
     """
     state = _read(out)
-    changed = differences(_learned_by(recipe_mapping(recipe)), _learned_by(state["recipe"])) + differences(
-        _by_name(mixture), state["data"]
-    )
+    changed = differences(
+        _strip_resumable(recipe_mapping(recipe)), _strip_resumable(state["recipe"])
+    ) + differences(_by_name(mixture), state["data"])
     if changed:
         key, now, then = changed[0]
         raise StateError(
@@ -157,8 +157,8 @@ def load_saved_recipe(out: Path, changes: Sequence[str] = ()) -> Recipe:
     return read_recipe(override(_read(out)["recipe"], changes), where=f"the run {str(out)!r}")
 
 
-def _learned_by(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe without the keys that a run may go on with otherwise."""
+def _strip_resumable(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe without the keys that a run may go on with otherwise."""
     return {key: value for key, value in recipe.items() if key not in RESUMABLE}
 
 

@@ -213,7 +213,7 @@ class Resampler:
     def _guard(self, name: str, decode_later: Callable[[], NDArray[Any]]) -> Callable[[], NDArray[Any]]:
         """Count whether a message fits when a tick needs it, which is when it shows."""
 
-        def decoded() -> NDArray[Any]:
+        def decode() -> NDArray[Any]:
             try:
                 value = decode_later()
             except InvalidSampleError:
@@ -224,7 +224,7 @@ class Resampler:
             self._fitting[name] += 1
             return value
 
-        return decoded
+        return decode
 
     def _look_at_odd(self, name: str, error: DecodeError) -> None:
         """Note a message that does not fit the file: it does not count if others do, and else is the file's fault."""
