@@ -243,7 +243,7 @@ def test_whatever_packets_hold_they_are_decoded_or_refused(data, codec):
 
 ROBOT = embodiment(
     "filmed",
-    [camera("eye", 64, 96, type="foxglove_msgs/msg/CompressedVideo", rate_hz=30.0, tolerance_s=0.2)],
+    [camera("eye", 64, 96, type_="foxglove_msgs/msg/CompressedVideo", rate_hz=30.0, tolerance_s=0.2)],
     trajectory([limit("a")], rate_hz=10.0, horizon=2),
 )
 

@@ -11,34 +11,34 @@ import yaml
 
 from hpt_ros.embodiment import FORMAT, Embodiment
 
+TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 
-def camera(name: str, height: int, width: int, **keys: Any) -> dict[str, Any]:
-    """A stream of colour images at 10 Hz."""
+
+def stream(
+    name: str, modality: str, type_: str, rate_hz: float, tolerance_s: float = 0.1, **keys: Any
+) -> dict[str, Any]:
+    """A stream of any kind, on the topic of its name."""
     return {
         "name": name,
-        "modality": "image",
+        "modality": modality,
         "topic": f"/{name}",
-        "type": "sensor_msgs/msg/Image",
-        "rate_hz": 10.0,
-        "tolerance_s": 0.15,
-        "image": {"height": height, "width": width},
+        "type": type_,
+        "rate_hz": rate_hz,
+        "tolerance_s": tolerance_s,
         **keys,
     }
 
 
-def joints(names: Iterable[str], **keys: Any) -> dict[str, Any]:
-    """A stream of the positions of joints at 50 Hz."""
-    return {
-        "name": "joints",
-        "modality": "state",
-        "topic": "/joint_states",
-        "type": "sensor_msgs/msg/JointState",
-        "rate_hz": 50.0,
-        "tolerance_s": 0.1,
-        "joints": list(names),
-        "fields": ["position"],
-        **keys,
-    }
+def camera(name: str, height: int, width: int, *, tolerance_s: float = 0.15, **keys: Any) -> dict[str, Any]:
+    """A stream of images, in colour and at 10 Hz unless `keys` say otherwise."""
+    given = {"modality": "image", "type_": "sensor_msgs/msg/Image", "rate_hz": 10.0, **keys}
+    return stream(name, tolerance_s=tolerance_s, image={"height": height, "width": width}, **given)
+
+
+def joints(names: Iterable[str], *, rate_hz: float = 50.0, **keys: Any) -> dict[str, Any]:
+    """A stream of joints, of their positions unless `keys` say otherwise."""
+    given = {"topic": "/joint_states", "fields": ["position"], **keys}
+    return stream("joints", "state", "sensor_msgs/msg/JointState", rate_hz, joints=list(names), **given)
 
 
 def limit(name: str, most: float = 1.0, velocity: float = 1.0, acceleration: float = 1.0) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def trajectory(limits: Iterable[dict[str, Any]], **keys: Any) -> dict[str, Any]:
     found = list(limits)
     return {
         "topic": "/command",
-        "type": "trajectory_msgs/msg/JointTrajectory",
+        "type": TRAJECTORY,
         "names": [item["name"] for item in found],
         "horizon": 4,
         "limits": found,
