@@ -8,6 +8,7 @@ import numpy as np
 from support.arm import COBOT, Arm, ArmModel
 
 from hpt_ros.control import Command, ControlConfig, Controller, Kinematics, Limits, State, StreamRate
+from hpt_ros.control.stillness import MOVING, WINDOW_S
 from hpt_ros.errors import Refusal
 
 S = 1_000_000_000
@@ -17,6 +18,8 @@ DT_S = 0.1
 LIMITS = Limits(np.full(2, -2.0), np.full(2, 2.0), np.full(2, 2.0), np.full(2, 10.0))
 PERIOD_S = 0.01
 NOISE = 0.005  # of a single measurement against the mean of some: COBOT's, five times over, and its encoders' steps
+# How far the mean of the last measurements is behind a robot that creeps as fast as one may that counts as at rest.
+CREPT = WINDOW_S / 2.0 * MOVING * float(LIMITS.velocity.max())
 
 
 class Rig:
@@ -72,7 +75,7 @@ class Rig:
             if command is not None:
                 last = self.sent[-1].position if self.sent else None
                 away = np.abs(np.clip(measured, -2.0, 2.0) - command.position).max()
-                if last is None or (np.abs(last - measured).max() > 0.2 and away < NOISE):
+                if last is None or (np.abs(last - measured).max() > 0.2 and away < NOISE + CREPT):
                     self.starts.append(len(self.sent))
                 self.sent.append(command)
                 self.elapsed_s.append(self._elapsed_ns / S)

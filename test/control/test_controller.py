@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from control_rig import DT_S, MS, PERIOD_S, START, Rig, S
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.refused import assert_refusal, refused
 
@@ -231,6 +231,7 @@ happenings = st.lists(
 
 @settings(max_examples=150)
 @given(happenings)
+@example([("turn", 1, 2.0), ("chunk", 17, 4.0), ("chunk", 14, 0.0)])  # motion begins while the robot creeps
 def test_whatever_happens_expect_commands_within_limits_and_motion_only_when_running_or_braking(events):
     rig = Rig()
     rig.controller.activate()
