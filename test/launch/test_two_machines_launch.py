@@ -33,7 +33,7 @@ def test_executables_are_installed_and_parameters_exist() -> None:
     passed = [
         {word.value for word in call.args if isinstance(word, ast.Constant)}
         for call in ast.walk(TREE)
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "given"
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "drop_empty"
     ]
     assert sorted(map(len, passed)) == [3, 4]
     assert min(passed, key=len) | parameters - {"use_sim_time"} <= names(PolicyNodeConfig)

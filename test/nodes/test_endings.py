@@ -25,7 +25,7 @@ import os, sys
 import numpy as np
 import rclpy
 from hpt_ros.nodes.policy import policy_node
-from hpt_ros.nodes.common.run_lifecycle import run
+from hpt_ros.nodes.common.run_lifecycle import run_lifecycle_node
 
 class Node(policy_node.PolicyNode):
     def __init__(self):
@@ -40,7 +40,7 @@ class Node(policy_node.PolicyNode):
             self.acted = True
             exec(os.environ["ACT"])
 
-sys.exit(run("policy_node", Node, sys.argv))
+sys.exit(run_lifecycle_node("policy_node", Node, sys.argv))
 """
 LOG_MUCH = """
 try:

@@ -125,7 +125,7 @@ def test_when_the_control_timer_raises_again_and_again_expect_braked_by_close(ri
 PROCESS = """
 import sys, threading
 from hpt_ros.nodes.policy import policy_node
-from hpt_ros.nodes.common.run_lifecycle import run
+from hpt_ros.nodes.common.run_lifecycle import run_lifecycle_node
 
 class Broken(policy_node.PolicyNode):
     def __init__(self):
@@ -135,7 +135,7 @@ class Broken(policy_node.PolicyNode):
     def fail(self):
         raise RuntimeError("out of cheese")
 
-sys.exit(run("policy_node", Broken, ["policy_node"]))
+sys.exit(run_lifecycle_node("policy_node", Broken, ["policy_node"]))
 """
 
 
