@@ -144,6 +144,43 @@ def test_when_a_file_of_a_split_bag_is_missing_expect_it_named(robot, tmp_path):
     assert "1 of its files are missing (bag_1.mcap)" in note
 
 
+QOS = [
+    "",
+    "- history: 3\n  depth: 0\n  reliability: 1\n  durability: 2\n",
+    "- history: keep_last\n  depth: 10\n  reliability: reliable\n  durability: transient_local\n",
+    "- history: a_word_of_tomorrow\n  depth: -1\n",
+    [{"history": "unknown", "depth": 0, "deadline": {"sec": 9223372036, "nsec": 854775807}}],
+    None,
+]
+
+
+@pytest.mark.parametrize("qos", QOS, ids=range(len(QOS)))
+@pytest.mark.parametrize("version", range(1, 10))
+def test_a_split_bag_of_any_version_and_qos_names_its_missing_middle(robot, tmp_path, version, qos):
+    messages = robot.messages(1.0)
+    bag = split(robot, tmp_path / "bag", messages)
+    place = bag / "metadata.yaml"
+    content = yaml.safe_load(place.read_text())
+    about = content["rosbag2_bagfile_information"]
+    about["version"] = version
+    for entry in about["topics_with_message_count"]:
+        topic = entry["topic_metadata"]
+        topic["offered_qos_profiles"] = qos
+        if version < 4:
+            del topic["offered_qos_profiles"]
+        if version < 7:
+            del topic["type_description_hash"]
+    place.write_text(yaml.safe_dump(content))
+    assert read(bag) == (expected(messages), "")
+    (bag / "bag_1.mcap").unlink()
+    with pytest.raises(BagError, match=r"lacks bag_1\.mcap, .*; copy it again"):
+        read(bag)
+    size = -(-len(messages) // 3)
+    found, note = read(bag, recover=True)
+    assert found == expected(messages[:size] + messages[2 * size :])
+    assert "1 of its files are missing (bag_1.mcap)" in note
+
+
 def test_a_split_bag_that_was_renamed_reads_as_before(robot, tmp_path):
     messages = robot.messages(3.0)
     bag = split(robot, tmp_path / "bag", messages)
