@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from support.embodiments import camera, embodiment, joints, limit, trajectory
 from support.tiny_senses import Senses
 
 from hpt_ros.cli.main import main
@@ -15,7 +16,6 @@ from hpt_ros.dataset import DatasetError, open_dataset, write_dataset
 from hpt_ros.dataset.quality.findings import IDLE_EDGE_S
 from hpt_ros.dataset.selection import read_episode_list
 from hpt_ros.dataset.trim import find_ends
-from hpt_ros.embodiment import Embodiment
 from hpt_ros.learning import open_cache
 from rosbag_tools.converting.convert import Options, convert
 
@@ -79,23 +79,11 @@ def test_a_selected_dataset_has_those_episodes_and_a_cache_of_its_own(senses, ba
         whole.select((0, 7))
 
 
-ROBOT = Embodiment.loads("""
-format: hpt_ros/embodiment/1
-name: small
-tick_hz: 10.0
-streams:
-  - {name: top, modality: image, topic: /top, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 16, width: 24}}
-  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
-     tolerance_s: 0.1, joints: [a], fields: [position], unit: rad}
-action:
-  topic: /command
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [a]
-  rate_hz: 50.0
-  horizon: 4
-  limits: [{name: a, lower: -2.0, upper: 2.0, velocity: 2.0, acceleration: 10.0}]
-""")
+ROBOT = embodiment(
+    "small",
+    [camera("top", 16, 24), joints("a", unit="rad")],
+    trajectory([limit("a", 2.0, 2.0, 10.0)], rate_hz=50.0),
+)
 
 
 def resting(before, moving, after):

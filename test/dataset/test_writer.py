@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from support.embodiments import embodiment, joints, limit, trajectory
 
 from hpt_ros.dataset import DatasetError, DatasetExistsError, DatasetWriter, write_dataset
 from hpt_ros.dataset.layout import VIDEO_PATH
@@ -177,7 +178,7 @@ def test_the_same_arrays_give_the_same_bytes(written, robot, tmp_path):
 
 
 def test_one_dimensional_vectors_are_plain_columns(tmp_path):
-    robot = Embodiment.loads(_ONE_JOINT)
+    robot = embodiment("lever", [joints("a")], trajectory([limit("a")]))
     values = np.arange(3.0)[:, None]
     out = write_dataset(tmp_path / "one", robot, [("t", {}, values, -values)])
     assert [(row["observation.state"], row["action"]) for row in read(out, "data")] == [
@@ -187,18 +188,6 @@ def test_one_dimensional_vectors_are_plain_columns(tmp_path):
     ]
     info = json.loads((out / "meta/info.json").read_text())
     assert info["video_path"] is None
-
-
-_ONE_JOINT = """
-format: hpt_ros/embodiment/1
-name: lever
-tick_hz: 10.0
-streams:
-  - {name: joints, modality: state, topic: /j, type: sensor_msgs/msg/JointState, rate_hz: 10.0, tolerance_s: 0.1,
-     joints: [a], fields: [position]}
-action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 2,
-  limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]}
-"""
 
 
 def test_files_roll_over_at_their_size(robot, tmp_path, monkeypatch):

@@ -8,32 +8,28 @@ import json
 from pathlib import Path
 
 import pytest
+from support.embodiments import TRAJECTORY, embodiment, joints, limit
 from support.tiny_mixture import mapping_of_recipe, write_robot
 
 from hpt_ros.dataset import open_dataset
-from hpt_ros.embodiment import Embodiment
 from hpt_ros.learning import Silent, read_recipe, train
 from hpt_ros.learning.evaluation import errors_by_unit, errors_text
 from hpt_ros.model import load_checkpoint
 
-TWO_UNITS = """
-format: hpt_ros/embodiment/1
-name: lift
-tick_hz: 10.0
-observation_horizon: 2
-streams:
-  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 100.0,
-     tolerance_s: 0.1, joints: [turn, rise], fields: [position], unit: rad}
-action:
-  rate_hz: 10.0
-  horizon: 3
-  outputs:
-    - {name: turning, topic: /turn, type: trajectory_msgs/msg/JointTrajectory, names: [turn]}
-    - {name: rising, topic: /rise, type: trajectory_msgs/msg/JointTrajectory, names: [rise], unit: m}
-  limits:
-    - {name: turn, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 10.0}
-    - {name: rise, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 10.0}
-"""
+LIFT = embodiment(
+    "lift",
+    [joints(("turn", "rise"), rate_hz=100.0, unit="rad")],
+    {
+        "rate_hz": 10.0,
+        "horizon": 3,
+        "outputs": [
+            {"name": "turning", "topic": "/turn", "type": TRAJECTORY, "names": ["turn"]},
+            {"name": "rising", "topic": "/rise", "type": TRAJECTORY, "names": ["rise"], "unit": "m"},
+        ],
+        "limits": [limit("turn", 3.0, 2.0, 10.0), limit("rise", 3.0, 2.0, 10.0)],
+    },
+    observation_horizon=2,
+)
 
 
 class Lines(Silent):
@@ -45,15 +41,14 @@ class Lines(Silent):
 
 
 def test_errors_of_two_units_are_told_apart(tmp_path: Path) -> None:
-    robot = Embodiment.loads(TWO_UNITS)
-    dataset = open_dataset(write_robot(tmp_path / "set", robot.name, 6, 8, robot))
+    dataset = open_dataset(write_robot(tmp_path / "set", LIFT.name, 6, 8, LIFT))
     report, out = Lines(), tmp_path / "run"
     train(dataset, read_recipe(mapping_of_recipe(), where="test"), out, device="cpu", report=report)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     validated = [line for line in lines if "validation_loss" in line]
     assert len(validated) == 2
     assert not any("validation_error" in line for line in lines)
-    errors = errors_by_unit(robot, validated[-1]["validation_errors"]["lift"])
+    errors = errors_by_unit(LIFT, validated[-1]["validation_errors"]["lift"])
     assert list(errors) == ["rad", "m"]
     said = f"action error {errors['rad']:.4f} rad, {errors['m']:.4f} m"
     assert any(line.startswith("step 8: ") and line.endswith(said) for line in report.lines)
@@ -67,5 +62,4 @@ def test_errors_of_two_units_are_told_apart(tmp_path: Path) -> None:
 
 
 def test_errors_are_means_over_the_steps_of_the_chunk() -> None:
-    robot = Embodiment.loads(TWO_UNITS)
-    assert errors_text(robot, [[0.1, 0.25], [0.3, 0.35]], 2) == "0.20 rad, 0.30 m"
+    assert errors_text(LIFT, [[0.1, 0.25], [0.3, 0.35]], 2) == "0.20 rad, 0.30 m"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.embodiments import camera, embodiment, joints, limit, trajectory
 from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment
@@ -17,6 +18,11 @@ from hpt_ros.observation.time_series import NEVER_SEEN, Absence, Restart
 
 MS = 1_000_000
 BASE = 1_700_000_000_000_000_000  # a date: stamps exceed the 53 bits of a float
+ROBOT = embodiment(
+    "tiny",
+    [camera("left", 8, 12), camera("right", 8, 12), joints("ab", fields=["position", "velocity"])],
+    trajectory([limit("a")], topic="/c", rate_hz=10.0, horizon=2),
+)
 
 
 def image(level):
@@ -338,7 +344,7 @@ def _play(robot: Embodiment, events, asks):
 @settings(max_examples=150)
 @given(_EVENTS, st.lists(st.integers(0, 3_600 * MS), max_size=20))
 def test_ticks_depend_on_the_pushes_and_not_on_when_somebody_asks(events, asks):
-    robot = Embodiment.loads(_TEXT)
+    robot = ROBOT
     once, often = _play(robot, events, []), _play(robot, events, asks)
     assert [tick.index for tick in once] == [tick.index for tick in often]
     for a, b in zip(once, often, strict=True):
@@ -353,7 +359,7 @@ def test_ticks_depend_on_the_pushes_and_not_on_when_somebody_asks(events, asks):
 @settings(max_examples=150)
 @given(_EVENTS)
 def test_ticks_are_consecutive_and_states_lie_between_their_samples(events):
-    ticks = _play(Embodiment.loads(_TEXT), events, [])
+    ticks = _play(ROBOT, events, [])
     indices = [tick.index for tick in ticks]
     assert indices == list(range(indices[0], indices[0] + len(indices))) if indices else True
     numbers = [number for name, _, _, number in events if name == "joints"]
@@ -370,19 +376,3 @@ def test_grid_finds_the_first_tick_at_or_after_a_time(tick_hz, time_ns):
     index = grid.first_at_or_after(time_ns)
     assert grid.time_ns(index - 1) < time_ns <= grid.time_ns(index)
     assert abs((grid.time_ns(index + 1) - grid.time_ns(index)) - 1e9 / tick_hz) <= 1
-
-
-_TEXT = """
-format: hpt_ros/embodiment/1
-name: tiny
-tick_hz: 10.0
-streams:
-  - {name: left, modality: image, topic: /left, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 8, width: 12}}
-  - {name: right, modality: image, topic: /right, type: sensor_msgs/msg/Image, rate_hz: 10.0,
-     tolerance_s: 0.15, image: {height: 8, width: 12}}
-  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
-     tolerance_s: 0.1, joints: [a, b], fields: [position, velocity]}
-action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 2,
-  limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]}
-"""

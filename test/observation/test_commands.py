@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from support.embodiments import embodiment, joints, limit, trajectory
 from support.refused import assert_refusal
 
-from hpt_ros.embodiment import Embodiment
 from hpt_ros.observation import CommandTrack
 from hpt_ros.observation.time_series import NEVER_SEEN, Absence
 
 MS = 1_000_000
+ARM = embodiment("arm", [joints("ab")], trajectory([limit("a"), limit("b")], rate_hz=100.0, horizon=2))
 
 
 def track(robot):
@@ -67,24 +68,10 @@ def test_when_there_is_no_command_expect_the_reason(robot):
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=40), st.floats(-5, 5), st.integers(5, 40))
 def test_a_ramp_comes_back_exactly(offsets, slope, step_ms):
     """Interpolation of a straight line is that line, wherever its samples lie."""
-    robot = Embodiment.loads(_TEXT)
-    commands = track(robot)
+    commands = track(ARM)
     for index in range(len(offsets) + 8):
         time_ns = index * step_ms * MS
         commands.push(time_ns, time_ns, vector(slope * time_ns * 1e-9))
         tick_ns = time_ns - 13 * MS
         if tick_ns >= 0 and commands.is_settled(tick_ns, time_ns):
             np.testing.assert_allclose(commands.value_at(tick_ns), vector(slope * tick_ns * 1e-9), atol=1e-9)
-
-
-_TEXT = """
-format: hpt_ros/embodiment/1
-name: arm
-tick_hz: 10.0
-streams:
-  - {name: joints, modality: state, topic: /j, type: sensor_msgs/msg/JointState, rate_hz: 10.0, tolerance_s: 0.1,
-     joints: [a, b], fields: [position]}
-action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a, b], rate_hz: 100.0, horizon: 2,
-  limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0},
-           {name: b, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]}
-"""

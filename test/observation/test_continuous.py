@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.embodiments import embodiment, joints, limit, trajectory
 from support.refused import refused
 
 from hpt_ros.angles import TURN, shortest
@@ -20,17 +21,18 @@ BASE = 1_700_000_000_000_000_000
 
 
 def robot_of(partial: bool = False) -> Embodiment:
-    return Embodiment.loads(f"""
-format: hpt_ros/embodiment/1
-name: spinner
-tick_hz: 10.0
-streams:
-  - {{name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
-     tolerance_s: 0.1, joints: [a, spin], fields: [position, velocity], partial: {str(partial).lower()}}}
-action: {{topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a, spin], rate_hz: 10.0, horizon: 2,
-  limits: [{{name: a, lower: -9.0, upper: 9.0, velocity: 9.0, acceleration: 9.0}},
-           {{name: spin, continuous: true, velocity: 9.0, acceleration: 9.0}}]}}
-""")
+    return embodiment(
+        "spinner",
+        [joints(("a", "spin"), fields=["position", "velocity"], partial=partial)],
+        trajectory(
+            [
+                limit("a", 9.0, 9.0, 9.0),
+                {"name": "spin", "continuous": True, "velocity": 9.0, "acceleration": 9.0},
+            ],
+            rate_hz=10.0,
+            horizon=2,
+        ),
+    )
 
 
 @pytest.mark.parametrize("partial", [False, True])

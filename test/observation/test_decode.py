@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.embodiments import camera, embodiment, limit, trajectory
 from support.refused import refused
 
-from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode, decode_command
+
+EYE = embodiment("eye", [camera("eye", 8, 8)], trajectory([limit("a")])).streams[0]
 
 
 def channels(picture, encoding):
@@ -125,7 +127,7 @@ def test_when_sizes_do_not_fit_expect_invalid_sample(robot, messages, picture, c
 def test_hostile_headers_never_crash(data, height, width, step):
     from types import SimpleNamespace
 
-    stream = Embodiment.loads(_ONE_CAMERA).streams[0]
+    stream = EYE
     message = SimpleNamespace(
         height=height, width=width, step=step, encoding="rgb8", is_bigendian=0, data=data
     )
@@ -134,18 +136,6 @@ def test_hostile_headers_never_crash(data, height, width, step):
     except InvalidSampleError:
         return
     assert result.shape == (8, 8, 3)
-
-
-_ONE_CAMERA = """
-format: hpt_ros/embodiment/1
-name: eye
-tick_hz: 10.0
-streams:
-  - {name: eye, modality: image, topic: /eye, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.1,
-     image: {height: 8, width: 8}}
-action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 2,
-  limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]}
-"""
 
 
 def test_png_is_exact(robot, messages, picture):

@@ -11,19 +11,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.embodiments import embodiment, joints, limit, trajectory
 from support.refused import refused
 
-from hpt_ros.embodiment import Embodiment
 from hpt_ros.embodiment.message_types import MESSAGE_TYPES
 from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, InvalidSampleError, decode, decode_command, stamp_ns
 
+ARM = embodiment("arm", [joints("ab", fields=["position", "velocity"])], trajectory([limit("a")])).streams[0]
+
 
 @given(st.permutations(["a", "b", "gripper"]))
 def test_joint_order_of_the_message_does_not_matter(names):
-    from types import SimpleNamespace
-
-    stream = Embodiment.loads(_ARM).streams[0]
     index = {"a": 1.0, "b": 2.0, "gripper": 3.0}
     message = SimpleNamespace(
         name=names,
@@ -31,19 +30,7 @@ def test_joint_order_of_the_message_does_not_matter(names):
         velocity=[-index[name] for name in names],
         effort=[],
     )
-    np.testing.assert_array_equal(decode(stream, message), [1.0, 2.0, -1.0, -2.0])
-
-
-_ARM = """
-format: hpt_ros/embodiment/1
-name: arm
-tick_hz: 10.0
-streams:
-  - {name: joints, modality: state, topic: /j, type: sensor_msgs/msg/JointState, rate_hz: 10.0, tolerance_s: 0.1,
-     joints: [a, b], fields: [position, velocity]}
-action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 2,
-  limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]}
-"""
+    np.testing.assert_array_equal(decode(ARM, message), [1.0, 2.0, -1.0, -2.0])
 
 
 def test_when_a_joint_is_missing_expect_it_and_those_present_named(robot, messages):

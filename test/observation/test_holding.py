@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.embodiments import embodiment, joints, limit, trajectory
 from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment, EmbodimentError
@@ -19,17 +22,9 @@ S = 1000 * MS
 BASE = 1_700_000_000_000_000_000
 
 
-def robot_of(holds: str = "[gripper]", partial: bool = True) -> Embodiment:
-    return Embodiment.loads(f"""
-format: hpt_ros/embodiment/1
-name: parts
-tick_hz: 10.0
-streams:
-  - {{name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 60.0,
-     tolerance_s: 0.1, joints: [a, gripper], fields: [position], partial: {str(partial).lower()}, holds: {holds}}}
-action: {{topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 2,
-  limits: [{{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}}]}}
-""")
+def robot_of(holds: Sequence[str] = ("gripper",), partial: bool = True) -> Embodiment:
+    parts = joints(("a", "gripper"), rate_hz=60.0, partial=partial, holds=list(holds))
+    return embodiment("parts", [parts], trajectory([limit("a")], rate_hz=10.0, horizon=2))
 
 
 @pytest.fixture
@@ -92,7 +87,7 @@ def test_when_a_joint_that_holds_was_never_seen_expect_it_named(push) -> None:
 
 @pytest.mark.parametrize("partial", [False, True])
 def test_when_all_joints_hold_expect_them_through_silence_and_a_clock_that_went_back(push, partial) -> None:
-    buffer = ObservationBuffer(robot_of("[a, gripper]", partial))
+    buffer = ObservationBuffer(robot_of(("a", "gripper"), partial))
     push(buffer, 5000, a=0.1, gripper=0.5)
     assert ticks(buffer, 9900)[9900].valid
     push(buffer, -1, a=0.2, gripper=0.5)  # the clock went back
@@ -117,9 +112,9 @@ def test_when_holds_names_another_joint_or_messages_must_be_whole_expect_a_sente
         problem="in holds",
         expected="one of its joints",
     ):
-        robot_of("[finger]")
+        robot_of(("finger",))
     with pytest.raises(EmbodimentError, match="add partial: true"):
-        robot_of("[gripper]", partial=False)
+        robot_of(partial=False)
 
 
 @pytest.mark.parametrize("first", ["gripper", "a"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.embodiments import embodiment, joints, limit, trajectory
 from support.refused import refused
 
 from hpt_ros.embodiment import Embodiment
@@ -21,17 +22,9 @@ BASE = 1_700_000_000_000_000_000
 JOINTS = ("a", "b", "gripper")
 
 
-def robot_of(*, partial, fields="[position]", joints="[a, b, gripper]"):
-    return Embodiment.loads(f"""
-format: hpt_ros/embodiment/1
-name: parts
-tick_hz: 10.0
-streams:
-  - {{name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 60.0,
-     tolerance_s: 0.1, joints: {joints}, fields: {fields}, partial: {str(partial).lower()}}}
-action: {{topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 2,
-  limits: [{{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}}]}}
-""")
+def robot_of(*, partial, fields=("position",), names=JOINTS):
+    parts = joints(names, rate_hz=60.0, fields=list(fields), partial=partial)
+    return embodiment("parts", [parts], trajectory([limit("a")], rate_hz=10.0, horizon=2))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +56,7 @@ def test_a_part_has_nan_at_the_joints_that_it_lacks(robot, messages):
 
 
 def test_fields_of_a_part_stand_where_the_file_wants_them(messages):
-    stream = robot_of(partial=True, fields="[velocity, position]").stream("joints")
+    stream = robot_of(partial=True, fields=("velocity", "position")).stream("joints")
     result = decode(stream, messages.joints(("gripper", "b"), (3, 2), (0.3, 0.2)))
     np.testing.assert_array_equal(result, [math.nan, 0.2, 0.3, math.nan, 2, 3])
 
@@ -136,7 +129,7 @@ def test_when_a_part_has_a_bad_value_expect_it_refused(robot, messages):
 
 
 def test_when_a_part_lacks_a_field_expect_it_named(messages):
-    stream = robot_of(partial=True, fields="[position, velocity]").stream("joints")
+    stream = robot_of(partial=True, fields=("position", "velocity")).stream("joints")
     with refused(
         DecodeError,
         Code.WRONG_SHAPE,
@@ -150,7 +143,7 @@ def test_when_a_part_lacks_a_field_expect_it_named(messages):
 
 def test_when_parts_never_repeat_expect_an_error_and_bounded_memory(messages):
     names = [f"j{index}" for index in range(8)]
-    buffer = ObservationBuffer(robot_of(partial=True, joints=f"[{', '.join(names)}]"))
+    buffer = ObservationBuffer(robot_of(partial=True, names=names))
 
     def push(number):
         some = tuple(name for index, name in enumerate(names) if number >> index & 1)
@@ -186,7 +179,7 @@ def test_merging_is_each_joint_by_itself(events):
     from types import SimpleNamespace
 
     merged = ObservationBuffer(robot_of(partial=True))
-    single = {name: ObservationBuffer(robot_of(partial=False, joints=f"[{name}]")) for name in JOINTS}
+    single = {name: ObservationBuffer(robot_of(partial=False, names=(name,))) for name in JOINTS}
     arrival = BASE
     for names, step, age, number in events:
         arrival += step

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.embodiments import camera, embodiment, limit, trajectory
 from support.refused import refused
 from support.tiny_video import packets, picture
 
@@ -240,16 +241,11 @@ def test_whatever_packets_hold_they_are_decoded_or_refused(data, codec):
             assert decoder.take(message(item, codec))().shape == (64, 96, 3)
 
 
-ROBOT = Embodiment.loads("""
-format: hpt_ros/embodiment/1
-name: filmed
-tick_hz: 10.0
-streams:
-  - {name: eye, modality: image, topic: /eye, type: foxglove_msgs/msg/CompressedVideo, rate_hz: 30.0, tolerance_s: 0.2,
-     image: {height: 64, width: 96}}
-action: {topic: /c, type: trajectory_msgs/msg/JointTrajectory, names: [a], rate_hz: 10.0, horizon: 2,
-  limits: [{name: a, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}]}
-""")
+ROBOT = embodiment(
+    "filmed",
+    [camera("eye", 64, 96, type_="foxglove_msgs/msg/CompressedVideo", rate_hz=30.0, tolerance_s=0.2)],
+    trajectory([limit("a")], rate_hz=10.0, horizon=2),
+)
 
 
 @pytest.mark.parametrize("defer", [False, True])

@@ -7,46 +7,29 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from support.embodiments import camera, embodiment, joints, limit, stream, trajectory
 from support.refused import refused
 from support.sizes import policy_config
 
-from hpt_ros.embodiment import Embodiment
 from hpt_ros.errors import Code, HptError
 from hpt_ros.model import NoEncoderConfig, PolicyConfig, StemConfig
 from hpt_ros.policies.compatibility import check_compatible
 
-TEXT = """
-format: hpt_ros/embodiment/1
-name: arm
-tick_hz: 10.0
-observation_horizon: 2
-streams:
-  - {name: front, modality: image, topic: /front, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 32, width: 48}}
-  - {name: wrist, modality: image, topic: /wrist, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 32, width: 48}}
-  - {name: far, modality: depth, topic: /far, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 24, width: 40}}
-  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 100.0,
-     tolerance_s: 0.1, joints: [a, b], fields: [position, velocity], unit: rad}
-  - {name: force, modality: wrench, topic: /force, type: geometry_msgs/msg/WrenchStamped, rate_hz: 100.0,
-     tolerance_s: 0.1}
-  - {name: left, modality: tactile, topic: /left, type: std_msgs/msg/Float32MultiArray, rate_hz: 100.0,
-     tolerance_s: 0.1, length: 16}
-  - {name: cloud, modality: pointcloud, topic: /cloud, type: sensor_msgs/msg/PointCloud2, rate_hz: 10.0,
-     tolerance_s: 0.1, points: 64}
-  - {name: task, modality: language, topic: /task, type: std_msgs/msg/String, rate_hz: 1.0, tolerance_s: 1.0}
-action:
-  topic: /command
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [a, b]
-  rate_hz: 50.0
-  horizon: 4
-  limits:
-    - {name: a, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 9.0}
-    - {name: b, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 9.0}
-"""
-ROBOT = Embodiment.loads(TEXT)
+ROBOT = embodiment(
+    "arm",
+    [
+        camera("front", 32, 48),
+        camera("wrist", 32, 48),
+        camera("far", 24, 40, modality="depth"),
+        joints("ab", rate_hz=100.0, fields=["position", "velocity"], unit="rad"),
+        stream("force", "wrench", "geometry_msgs/msg/WrenchStamped", 100.0),
+        stream("left", "tactile", "std_msgs/msg/Float32MultiArray", 100.0, length=16),
+        stream("cloud", "pointcloud", "sensor_msgs/msg/PointCloud2", 10.0, points=64),
+        stream("task", "language", "std_msgs/msg/String", 1.0, 1.0),
+    ],
+    trajectory([limit("a", 3.0, 2.0, 9.0), limit("b", 3.0, 2.0, 9.0)], rate_hz=50.0),
+    observation_horizon=2,
+)
 MODALITIES = ("image", "depth", "state", "wrench", "tactile", "pointcloud", "actions", "language")
 CONFIG = policy_config(
     embodiment="arm",
@@ -103,9 +86,9 @@ def test_when_something_differs_expect_its_name_and_both_values(changes, message
 
 
 def test_when_the_robot_has_no_such_stream_expect_that_said():
-    lines = [line for line in TEXT.splitlines() if "length: 16" not in line and "name: left" not in line]
+    blind = replace(ROBOT, streams=tuple(stream for stream in ROBOT.streams if stream.modality != "tactile"))
     with refused(HptError, Code.INVALID, value=(1, 16), problem="shape of 'tactile'"):
-        check_compatible(CONFIG, Embodiment.loads("\n".join(lines)))
+        check_compatible(CONFIG, blind)
 
 
 def test_when_features_come_from_elsewhere_expect_the_pictures_size_to_be_of_no_matter():

@@ -12,32 +12,19 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.embodiments import embodiment, joints, limit, trajectory
 
 from hpt_ros.cli.convert import IDLE_S
 from hpt_ros.dataset.conversion_report import EpisodeReport
 from hpt_ros.dataset.layout import STATE
-from hpt_ros.embodiment import Embodiment
 from hpt_ros.observation import Tick
 from hpt_ros.observation.time_series import NEVER_SEEN
 from rosbag_tools.converting.resample import Row
 from rosbag_tools.converting.segmentation import MIN_SPAN_S, REST_KEPT_S, Spans, minimum_ticks
 
-ROBOT = Embodiment.loads("""
-format: hpt_ros/embodiment/1
-name: one_joint
-task: turn
-tick_hz: 10.0
-streams:
-  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
-     tolerance_s: 0.1, joints: [a], fields: [position], unit: rad}
-action:
-  topic: /command
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [a]
-  rate_hz: 50.0
-  horizon: 4
-  limits: [{name: a, lower: -1000.0, upper: 1000.0, velocity: 1.0, acceleration: 1.0}]
-""")
+ROBOT = embodiment(
+    "one_joint", [joints("a", unit="rad")], trajectory([limit("a", 1000.0)], rate_hz=50.0), task="turn"
+)
 MOVE, STAY, GAP = "move", "stay", "gap"
 MINIMUM, KEPT = 10, 5  # ticks: a second, and half of one
 

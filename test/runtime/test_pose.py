@@ -4,33 +4,16 @@
 
 from __future__ import annotations
 
-from hpt_ros.embodiment import Embodiment
+from support.embodiments import embodiment, joints, limit, trajectory
+
 from hpt_ros.runtime.pose import MeasuredPose
 from hpt_ros.sim.messages import stamp_message
 
-ROBOT = Embodiment.loads("""
-format: hpt_ros/embodiment/1
-name: elbow
-tick_hz: 10.0
-streams:
-  - name: joints
-    modality: state
-    topic: joint_states
-    type: sensor_msgs/msg/JointState
-    rate_hz: 50.0
-    tolerance_s: 0.1
-    joints: [shoulder, elbow]
-    fields: [position]
-    unit: rad
-action:
-  horizon: 4
-  topic: arm/joint_trajectory
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [shoulder, elbow]
-  limits:
-    - {name: shoulder, lower: -1, upper: 1, velocity: 1, acceleration: 1}
-    - {name: elbow, lower: -1, upper: 1, velocity: 1, acceleration: 1}
-""")
+ROBOT = embodiment(
+    "elbow",
+    [joints(("shoulder", "elbow"), topic="joint_states", unit="rad")],
+    trajectory([limit("shoulder"), limit("elbow")], topic="arm/joint_trajectory"),
+)
 
 
 def test_a_message_counts_by_its_topic_and_at_its_stamp() -> None:

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from support.embodiments import camera, embodiment, limit, stream, trajectory
 
 from hpt_ros.dataset import write_dataset
 from hpt_ros.dataset.video import SegmentWriter
-from hpt_ros.embodiment import Embodiment
 
 HEIGHT, WIDTH, FPS = 16, 24, 10
 LENGTHS, TASKS = (6, 9, 4), ("pour", "wipe", "pour")
@@ -97,27 +97,15 @@ def write_v21(folder, *, images="video", version="v2.1"):
 
 def write_v30(folder):
     """A dataset of version 3.0 that knows nothing of this project."""
-    text = """
-format: hpt_ros/embodiment/1
-name: so_100
-tick_hz: 10.0
-streams:
-  - {name: top, modality: image, topic: /top, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 16, width: 24}}
-  - {name: wrist_cam, modality: image, topic: /wrist, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 16, width: 24}}
-  - {name: arm, modality: state, topic: /arm, type: std_msgs/msg/Float64MultiArray, rate_hz: 10.0, tolerance_s: 0.1,
-     length: 4}
-action:
-  topic: /command
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [shoulder, elbow]
-  rate_hz: 10.0
-  horizon: 4
-  limits:
-    - {name: shoulder, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}
-    - {name: elbow, lower: -1.0, upper: 1.0, velocity: 1.0, acceleration: 1.0}
-"""
+    robot = embodiment(
+        "so_100",
+        [
+            camera("top", HEIGHT, WIDTH),
+            camera("wrist_cam", HEIGHT, WIDTH, topic="/wrist"),
+            stream("arm", "state", "std_msgs/msg/Float64MultiArray", 10.0, length=4),
+        ],
+        trajectory([limit("shoulder"), limit("elbow")], rate_hz=10.0),
+    )
     data = [
         (
             task,
@@ -130,7 +118,7 @@ action:
         )
         for task, levels, state, action in episodes()
     ]
-    write_dataset(folder, Embodiment.loads(text), data)
+    write_dataset(folder, robot, data)
     for path in (folder / "meta/hpt").iterdir():
         path.unlink()
     (folder / "meta/hpt").rmdir()

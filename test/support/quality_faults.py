@@ -5,34 +5,18 @@
 from __future__ import annotations
 
 import numpy as np
+from support.embodiments import camera, embodiment, joints, limit, trajectory
 
 from hpt_ros.dataset import write_dataset
 from hpt_ros.dataset.quality.measure import (
     EpisodeArrays,
 )
-from hpt_ros.embodiment import Embodiment
 
-ROBOT = Embodiment.loads("""
-format: hpt_ros/embodiment/1
-name: small
-tick_hz: 10.0
-streams:
-  - {name: top, modality: image, topic: /top, type: sensor_msgs/msg/Image, rate_hz: 10.0, tolerance_s: 0.15,
-     image: {height: 48, width: 64}}
-  - {name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 50.0,
-     tolerance_s: 0.1, joints: [a, b], fields: [position], unit: rad}
-action:
-  topic: /command
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [a, b]
-  rate_hz: 50.0
-  horizon: 4
-  limits:
-    - {name: a, lower: -2.0, upper: 2.0, velocity: 2.0, acceleration: 10.0}
-    - {name: b, lower: -2.0, upper: 2.0, velocity: 2.0, acceleration: 10.0}
-""")
-
-
+ROBOT = embodiment(
+    "small",
+    [camera("top", 48, 64), joints("ab", unit="rad")],
+    trajectory([limit("a", 2.0, 2.0, 10.0), limit("b", 2.0, 2.0, 10.0)], rate_hz=50.0),
+)
 COUNT, TICKS = 12, 40
 
 

@@ -15,37 +15,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from support.embodiments import embodiment as made
+from support.embodiments import joints, limit, trajectory
 
 from hpt_ros.dataset import DatasetWriter
 from hpt_ros.embodiment import Embodiment
 
-EMBODIMENT = """
-format: hpt_ros/embodiment/1
-name: {name}
-tick_hz: {hz}
-observation_horizon: 2
-streams:
-  - {{name: joints, modality: state, topic: /joint_states, type: sensor_msgs/msg/JointState, rate_hz: 100.0,
-     tolerance_s: 0.1, joints: [{joints}], fields: [position], unit: rad}}
-action:
-  topic: /commands
-  type: trajectory_msgs/msg/JointTrajectory
-  names: [{joints}]
-  rate_hz: {hz}
-  horizon: {horizon}
-  limits: [{limits}]
-"""
 ROBOTS = {"slider": (1, 3), "gantry": (2, 4), "arm": (3, 2)}  # joints, action horizon
 
 
-def robot(name: str, joints: int, horizon: int, hz: float = 10.0) -> Embodiment:
-    names = [f"j{index}" for index in range(joints)]
-    limits = ", ".join(
-        f"{{name: {joint}, lower: -3.0, upper: 3.0, velocity: 2.0, acceleration: 10.0}}" for joint in names
-    )
-    return Embodiment.loads(
-        EMBODIMENT.format(name=name, joints=", ".join(names), horizon=horizon, hz=hz, limits=limits)
-    )
+def robot(name: str, joint_count: int, horizon: int, hz: float = 10.0) -> Embodiment:
+    names = [f"j{index}" for index in range(joint_count)]
+    limits = [limit(joint, 3.0, 2.0, 10.0) for joint in names]
+    action = trajectory(limits, topic="/commands", rate_hz=hz, horizon=horizon)
+    streams = [joints(names, rate_hz=100.0, unit="rad")]
+    return made(name, streams, action, tick_hz=hz, observation_horizon=2)
 
 
 def write_robot(

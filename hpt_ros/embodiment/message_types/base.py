@@ -167,7 +167,7 @@ def elements(*names: str) -> Callable[[Stream], tuple[str, ...]]:
 def rows_of_doubles(values: Floats) -> list[array[float]]:
     """A float64[] field of each row of values (n, dim), as arrays, whose elements rclpy need not look at one by one."""
     data, size = np.ascontiguousarray(values).tobytes(), values.shape[1] * values.itemsize
-    return [array("d", data[first : first + size]) for first in range(0, len(data), size)]
+    return [array("d", data[row * size : (row + 1) * size]) for row in range(len(values))]
 
 
 def target(command: SentCommand) -> Floats:
