@@ -35,7 +35,7 @@ MOST_DIMENSIONS = 16  # whose predictions are drawn, of an episode
 MOST_STEPS = 12  # of a chunk, in the table of errors
 # Where the middle 98 % take up less than this part of the range, a few outliers say what -1 and 1 are; our choice.
 NARROW = 0.5
-# What moves by less than ten times the range below which it would only be shifted (so by less than 0.001 of its unit) may
+# What moves by less than ten times the range below which it would only be shifted (less than 0.001 of its unit) may
 # be noise of a number that does not move, and is stretched to [-1, 1] as others are; our choice.
 STILL_RANGE = 10 * MIN_RANGE
 
