@@ -263,6 +263,8 @@ def main() -> None:
             writer.finish()
         print(f"{name}: {args.episodes} episodes, {ticks} ticks of {robot.name}")
     there = [name for name in sets() if name != "wrist" and (args.out / name).is_dir()]
+    if not there:
+        return
     entries = [{"path": name, "licence": "Apache-2.0"} for name in there]
     (args.out / "mixture.yaml").write_text(
         yaml.safe_dump({"datasets": entries}, sort_keys=False), encoding="utf-8"

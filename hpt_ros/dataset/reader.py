@@ -41,7 +41,7 @@ from hpt_ros.dataset.selection import check_known
 from hpt_ros.dataset.tables import integers, numbers, read_parquet, read_rows
 from hpt_ros.dataset.video_reader import CodedVideos, decode_video
 from hpt_ros.embodiment import Embodiment
-from hpt_ros.errors import Code
+from hpt_ros.errors import Code, format_count
 
 TIMESTAMP = "timestamp"
 RATE_OFF = 0.1  # ratio by which rows may be further apart in time than the rate says, or less
@@ -132,7 +132,7 @@ class Dataset:
         minutes = self.length * self.embodiment.dt_s / 60
         views = ", ".join(stream.name for stream in self.embodiment.image_streams) or "none"
         return (
-            f"{len(self.episodes)} episodes, {self.length} ticks at {self.embodiment.tick_hz:g} Hz "
+            f"{format_count(len(self.episodes), 'episode')}, {self.length} ticks at {self.embodiment.tick_hz:g} Hz "
             f"({minutes:.1f} min), views: {views}"
             + (
                 f", actions: {ACTION_SOURCES[self.action_source]}"

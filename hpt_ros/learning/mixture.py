@@ -262,7 +262,7 @@ def _member(
     if not there:
         raise MixtureError(
             Code.EMPTY, f"dataset {entry.path!r}", len(dataset.episodes),
-            problem="has {value} episodes, all marked as failures, so none is left",
+            problem=f"has no episode that is not marked as a failure (of {len(dataset.episodes)})",
             remedy="set include_failed to true, or take the dataset out",
         )  # fmt: skip
     most = entry.max_episodes or config.max_episodes

@@ -24,8 +24,8 @@ def tell_of(mixture: Mixture, report: Reporter) -> None:
         name = f"{member.name}, {100 * member.fraction:.1f} % of the samples" if several else "data"
         failed = f", {member.failed} that failed are left out" if member.failed else ""
         report.say(
-            f"{name}: {member.dataset.summary()}; {len(member.split.train)} episodes train, "
-            f"{len(member.split.validation)} validate{failed}"
+            f"{name}: {member.dataset.summary()}; {format_count(len(member.split.train), 'episode')} "
+            f"to train on, {len(member.split.validation)} to validate{failed}"
         )
     robots = mixture.robots.values()
     if len({robot.dt_s for robot in robots}) > 1:

@@ -22,6 +22,7 @@ from hpt_ros.learning.preparation import spans_text
 from hpt_ros.learning.recipe import recipe_mapping
 from hpt_ros.learning.statistics import training_statistics
 from hpt_ros.modalities import Layout
+from hpt_ros.model.normaliser import MIN_RANGE
 from hpt_ros.report.charts import Line, draw_lines
 from hpt_ros.report.images import inline
 from hpt_ros.report.page import number, render
@@ -34,6 +35,9 @@ MOST_DIMENSIONS = 16  # whose predictions are drawn, of an episode
 MOST_STEPS = 12  # of a chunk, in the table of errors
 # Where the middle 98 % take up less than this part of the range, a few outliers say what -1 and 1 are; our choice.
 NARROW = 0.5
+# What moves by less than ten times the range below which it would only be shifted (less than 0.001 of its unit) may
+# be noise of a number that does not move, and is stretched to [-1, 1] as others are; our choice.
+STILL_RANGE = 10 * MIN_RANGE
 
 
 def training_page(
@@ -72,6 +76,7 @@ def training_page(
         episodes=[_episode(item, several=len(mixture.robots) > 1) for item in predictions],
         members=_members(facts, step),
         statistics=spread,
+        still=[entry for entry in spread if entry["still"]],
         kind=recipe.statistics,
         run=[
             ("command", facts.command or "called from Python"),
@@ -234,13 +239,16 @@ def _members(facts: RunFacts, step: int) -> list[dict[str, Any]]:
     ]
 
 
-def spread_of(mixture: Mixture, name: str, normalised: Container[str]) -> list[dict[str, Any]]:
+def spread_of(
+    mixture: Mixture, name: str, normalised: Container[str], kind: str = "limits"
+) -> list[dict[str, Any]]:
     """Return what limits and what quantiles make of each dimension of an embodiment's action and joined vectors.
 
     Args:
         mixture: whose training episodes count.
         name: of the embodiment.
         normalised: what the run normalises of it.
+        kind: of the run's statistics; dimensions that hardly move by these are `still`.
     """
     robot = mixture.robots[name]
     joined = [m.name for m in robot.modalities if m.layout is Layout.JOINED and m.name in normalised]
@@ -252,7 +260,8 @@ def spread_of(mixture: Mixture, name: str, normalised: Container[str]) -> list[d
         for index, dimension in enumerate(names):
             low, high = float(limits[what].min[index]), float(limits[what].max[index])
             lower, upper = float(quantiles[what].min[index]), float(quantiles[what].max[index])
-            ratio = (upper - lower) / (high - low) if high > low else 1.0
+            spans = {"limits": high - low, "quantiles": upper - lower}
+            ratio = spans["quantiles"] / spans["limits"] if high > low else 1.0
             found.append(
                 {
                     "robot": name,
@@ -262,6 +271,7 @@ def spread_of(mixture: Mixture, name: str, normalised: Container[str]) -> list[d
                     "quantiles": f"{lower:.4g} to {upper:.4g}",
                     "ratio": ratio,
                     "narrow": ratio < NARROW,
+                    "still": MIN_RANGE <= spans[kind] < STILL_RANGE,
                 }
             )
     return found

@@ -104,7 +104,10 @@ class RunLog(AbstractContextManager["RunLog"]):
             self.write(step, **measured)
         if self._spread is None:  # once: quantiles want all values
             statistics = self._facts.statistics
-            each = (spread_of(self._facts.mixture, name, statistics[name]) for name in statistics)
+            each = (
+                spread_of(self._facts.mixture, name, statistics[name], self._facts.recipe.statistics)
+                for name in statistics
+            )
             self._spread = [entry for entries in each for entry in entries]
         predictions = predict_episodes(policy, self._facts.mixture, sources)
         write_page(self._out / REPORT, training_page(self._out, self._facts, step, predictions, self._spread))

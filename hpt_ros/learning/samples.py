@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hpt_ros.dataset import Dataset, DatasetError, Episode
 from hpt_ros.dataset.layout import features_of, join_feature_name, stream_feature
 from hpt_ros.embodiment.windows import action_window, observation_window
-from hpt_ros.errors import Code
+from hpt_ros.errors import Code, format_count
 from hpt_ros.modalities import MODALITIES, STATE, Layout
 
 LAID_OUT = 1 << 16  # samples of which an epoch's order is made at once: half a megabyte, a millisecond
@@ -52,7 +52,7 @@ def split_episodes(
         least = 2 if validation_ratio > 0 else 1
         raise DatasetError(
             Code.OUT_OF_RANGE, f"dataset {str(dataset.root)!r}", count,
-            problem="has {value} episodes to train and validate on", expected=f"{least} or more",
+            problem=f"has {format_count(count, 'episode')} to train and validate on", expected=f"{least} or more",
             remedy="record more, or set validation_ratio to 0",
         )  # fmt: skip
     kept = 0 if validation_ratio == 0 else min(max(1, round(count * validation_ratio)), count - 1)

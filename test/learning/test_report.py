@@ -8,6 +8,7 @@ import struct
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.html_page import checked_page
 from support.tiny_mixture import mapping_of_recipe, write_mixture, write_robot, write_robots
@@ -97,6 +98,26 @@ def test_outliers_are_named_where_they_stretch_the_limits(tmp_path: Path) -> Non
     arm.dataset.action[row, 1] = 50.0
     assert ("action", "j1") not in before
     assert narrow() - before == {("action", "j1")}
+
+
+def test_a_dimension_that_hardly_moves_is_named_in_the_report(tmp_path: Path) -> None:
+    from hpt_ros.learning.report import spread_of
+
+    mixture = mixture_of(open_dataset(write_robot(tmp_path / "arm", "arm")), 0.3, 0)
+    actions = mixture.of("arm")[0].dataset.action
+    actions.setflags(write=True)
+    noise = np.random.default_rng(0).uniform(-2e-4, 2e-4, len(actions))
+    actions[:, 1] = 0.5 + noise
+    actions[:, 2] = 0.5  # only shifted
+    still = [
+        (entry["what"], entry["name"])
+        for entry in spread_of(mixture, "arm", {"action", "state"})
+        if entry["still"]
+    ]
+    assert still == [("action", "j1")]
+    train(mixture, recipe(), tmp_path / "run")
+    page = checked_page((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))
+    assert "action j1 of arm hardly moves" in " ".join(page.text.split())
 
 
 def test_a_run_without_validation_episodes_has_a_report_too(tmp_path: Path) -> None:

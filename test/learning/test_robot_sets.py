@@ -31,6 +31,12 @@ def test_a_set_is_made_once_and_in_the_mixture(tmp_path: Path) -> None:
     assert "base: there already" in make(tmp_path, "--sets", "base")
 
 
+def test_the_set_to_finetune_on_alone_makes_no_mixture(tmp_path: Path) -> None:
+    (tmp_path / "wrist").mkdir()
+    assert make(tmp_path, "--sets", "wrist").splitlines() == ["wrist: there already"]
+    assert not (tmp_path / "mixture.yaml").exists()
+
+
 @pytest.mark.slow
 def test_the_simulated_arms_are_three_robots(tmp_path: Path) -> None:
     make(tmp_path, "--episodes", "1", "--sets", "arm", "tool", "wrist")

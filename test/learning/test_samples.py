@@ -151,7 +151,8 @@ def test_when_there_is_one_episode_expect_a_remedy(dataset: Dataset) -> None:
         dataset.files,
     )
     with pytest.raises(
-        DatasetError, match="1 episodes to train and validate on, expected 2 or more.*validation_ratio to 0"
+        DatasetError,
+        match="has 1 episode to train and validate on, expected 2 or more.*validation_ratio to 0",
     ):
         split_episodes(single, 0.1, seed=0)
 
