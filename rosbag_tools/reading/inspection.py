@@ -195,6 +195,7 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
         for name, values in times.items()
         if values or unstamped[name]
     }
+    set_backs = bag.set_backs()
     for name, values in list(stamps.items()):
         delay_ns = np.frombuffer(delays[name], np.int64)
         if len(delay_ns) == len(values):
@@ -223,13 +224,13 @@ def inspect(bag: Bag, embodiment: Embodiment | None = None) -> Inspection:
                 "too coarsely; state time: arrival for the stream (hpt convert --time NAME=arrival)"
             )
         elif found[name].repeated:
+            cause = "the clock was set back" if set_backs else "two publishers, or recorded twice"
             found[name].notes.append(
-                f"{found[name].repeated} of {found[name].count} messages have the stamp of another: two publishers, or "
-                "recorded twice"
+                f"{found[name].repeated} of {found[name].count} messages have the stamp of another: {cause}"
             )
         if damaged[name]:
             found[name].notes.append(f"{damaged[name]} messages are damaged: shorter than their header")
-    result = Inspection(found, notes=[item.sentence(bag.start_ns) for item in bag.set_backs()])
+    result = Inspection(found, notes=[item.sentence(bag.start_ns) for item in set_backs])
     if embodiment is not None:
         _claims(found, embodiment, bag)
         own = (EMBODIMENT_TOPIC, EVENTS_TOPIC)  # the recorder's
