@@ -131,7 +131,7 @@ def test_when_too_few_files_may_be_open_expect_that_and_no_endless_wait(
                 batches.next()
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    # A reader that ends may lack a file to remove its folder with, of which Python's own multiprocessing then complains.
+    # A reader that ends may lack a file to remove its folder with, of which Python's multiprocessing complains.
     assert "hpt_ros" not in capfd.readouterr().err
 
 
