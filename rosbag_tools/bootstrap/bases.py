@@ -16,7 +16,8 @@ from hpt_ros.embodiment.message_types.twist import ELSEWHERE
 from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, decode
 from rosbag_tools.bootstrap.joints import Floats
-from rosbag_tools.bootstrap.sensors import MOST_TRIED, Unsupported
+from rosbag_tools.bootstrap.sensors import Unsupported
+from rosbag_tools.reading.decodable import MOST_ODD
 from rosbag_tools.reading.reader import Bag
 
 ODOMETRY_TYPE = "nav_msgs/msg/Odometry"
@@ -38,7 +39,7 @@ class Odometry:
 def find_odometry(bag: Bag, topic: str, rate_hz: float) -> Odometry:
     """A topic of odometry; raises Unsupported if it cannot be decoded."""
     refused: Unsupported | None = None
-    for message in islice(bag.messages([topic]), MOST_TRIED):
+    for message in islice(bag.messages([topic]), MOST_ODD):
         try:
             decode(
                 Stream("probe", "state", topic, ODOMETRY_TYPE, 1.0, 1.0, fields=("twist",)), message.content

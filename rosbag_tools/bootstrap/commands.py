@@ -41,13 +41,21 @@ from rosbag_tools.bootstrap.joints import (
     grips,
     wraps,
 )
+from rosbag_tools.bootstrap.poses import (
+    POSE_TYPE,
+    Pose,
+    find_measured_pose,
+    frame_of,
+    one_frame,
+    unlike_frame,
+)
 from rosbag_tools.bootstrap.sensors import OddMessages, Unsupported
 from rosbag_tools.reading.reader import Bag
 from rosbag_tools.reading.set_back import longest_clear
 
 TRAJECTORY_TYPE = "trajectory_msgs/msg/JointTrajectory"
 ARRAY_TYPE, NUMBER_TYPE = "std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float64"
-POSE_TYPE, JOG_TYPE = "geometry_msgs/msg/PoseStamped", "control_msgs/msg/JointJog"
+JOG_TYPE = "control_msgs/msg/JointJog"
 # Types that are always commands, and those that are if their topic's name says so.
 COMMAND_TYPES = (TRAJECTORY_TYPE, JOG_TYPE)
 NAMED_TYPES = (STATE_TYPE, ARRAY_TYPE, NUMBER_TYPE, POSE_TYPE, TWIST_STAMPED_TYPE, TWIST_TYPE)
@@ -61,18 +69,6 @@ COMMAND_WORDS = frozenset(
 ALIKE_RATIO = 0.35
 # At which a policy commands where the bag has trajectories of many points, as planners send them.
 PLANNED_RATE_HZ = 50.0
-
-
-@dataclass
-class Pose:
-    """A topic of measured poses: position (N, 3) in m and the frame of all of its messages."""
-
-    topic: str
-    rate_hz: float
-    frame_id: str
-    positions: Floats
-    child: str = ""  # frame of the tool, of a topic of transforms
-    odd: str = ""  # as of `DetectedCommand`
 
 
 @dataclass
@@ -144,36 +140,6 @@ def is_command(topic: str, type_: str) -> bool:
         return True
     tokens = topic.lower().replace("/", "_").split("_")
     return (type_ in NAMED_TYPES or type_ in ONE_NUMBER) and not COMMAND_WORDS.isdisjoint(tokens)
-
-
-def find_pose(bag: Bag, topic: str, rate_hz: float) -> Pose:
-    """A topic of measured poses; raises Unsupported if too many of its messages are in other frames."""
-    places: dict[str, list[tuple[float, float, float]]] = {}
-    for message in bag.messages([topic]):
-        place = message.content.pose.position
-        frame = str(message.content.header.frame_id).lstrip("/")
-        places.setdefault(frame, []).append((place.x, place.y, place.z))
-    usual = max(places, key=lambda frame: len(places[frame]), default="")
-    odd = OddMessages()
-    for frame in places:
-        for _ in places[frame]:
-            odd.count(
-                "" if frame == usual else f"it is in the frame {frame[:40]!r}, and others in {usual[:40]!r}"
-            )
-    if odd.too_many:
-        _one_frame(places)
-    return Pose(
-        topic, rate_hz, _one_frame([usual]), np.array(places[usual], dtype=np.float64), odd=odd.sentence()
-    )  # fmt: skip
-
-
-def _one_frame(frames: Collection[str]) -> str:
-    if len(frames) != 1 or not (frame := next(iter(frames))) or not frame.isprintable() or len(frame) > 200:
-        shown = ", ".join(repr(frame[:40]) for frame in sorted(frames)[:3])
-        raise Unsupported(
-            Code.MISMATCH, problem=f"its frame_id is {shown}, but one name in all messages is used"
-        )
-    return frame
 
 
 def find_command(
@@ -259,7 +225,7 @@ def _form(type_: str, message: Any) -> Hashable:
     if type_ in NAMING_TYPES:
         return frozenset(_names(message))
     if type_ in (POSE_TYPE, TWIST_STAMPED_TYPE):
-        return str(message.header.frame_id).lstrip("/")
+        return frame_of(message)
     return len(message.data) - int(message.layout.data_offset) if type_ == ARRAY_TYPE else None
 
 
@@ -268,7 +234,7 @@ def _unlike(form: Hashable, usual: Hashable) -> str:
         shown = [", ".join(sorted(names)[:4]) or "none" for names in (form, usual)]
         return f"it commands the joints {shown[0]}, and others {shown[1]}"
     if isinstance(form, str):
-        return f"it is in the frame {form[:40]!r}, and others in {str(usual)[:40]!r}"
+        return unlike_frame(form, str(usual))
     return f"it has {form} values, and others {usual}"
 
 
@@ -288,7 +254,7 @@ def _probe(topic: str, type_: str, message: Any, base_frames: Collection[str]) -
         return Output("joints", topic, type_, JOINT_VELOCITY, names=tuple(message.joint_names), jog=form)
     if type_ in (POSE_TYPE, TWIST_STAMPED_TYPE):
         kind = CARTESIAN_POSE if type_ == POSE_TYPE else CARTESIAN_TWIST
-        frame = _one_frame({str(message.header.frame_id).lstrip("/")})
+        frame = one_frame([frame_of(message)])
         if frame in JUMPING_FRAMES:
             raise Unsupported(
                 Code.UNSUPPORTED,
@@ -380,7 +346,8 @@ def settle(
     arm = next((item for item in kept if not item.gripper_only), None)
     tools: dict[str, str] = {}
     for command in (item for item in order if item.cartesian):
-        pose = _find_measured_pose(command, poses)
+        places = command.values[:, :3] if command.kind == CARTESIAN_POSE else None
+        pose = find_measured_pose(command.frame_id, places, poses)
         if arm is not None:
             left_out[command.topic] = f"{arm.topic} commands the arm by its joints; take one of them"
         elif pose is None:
@@ -441,16 +408,3 @@ def _unlikeness(times_s: Floats, values: Floats, at_s: Floats, measured: Floats)
 def _word(topic: str) -> str:
     tokens = [word for word in topic.lower().replace("/", "_").split("_") if word.isalnum()]
     return next((word for word in tokens if word not in COMMAND_WORDS and word[0].isalpha()), "joint")
-
-
-def _find_measured_pose(command: DetectedCommand, poses: Sequence[Pose]) -> Pose | None:
-    """The measured pose in the command's frame; of several the one nearest to the commanded places, else the first."""
-    alike = [pose for pose in poses if pose.frame_id == command.frame_id]
-    if command.kind != CARTESIAN_POSE:
-        return alike[0] if alike else None
-    middle = command.values[:, :3].mean(axis=0)
-    return min(
-        alike,
-        key=lambda pose: float(np.linalg.norm(np.nanmean(pose.positions, axis=0) - middle)),
-        default=None,
-    )

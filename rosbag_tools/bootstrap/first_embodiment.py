@@ -28,12 +28,10 @@ from rosbag_tools.bootstrap.commands import (
     COMMAND_TYPES,
     NAMED_TYPES,
     NUMBER_TYPE,
-    POSE_TYPE,
     TRAJECTORY_TYPE,
     DetectedCommand,
     as_goals,
     find_command,
-    find_pose,
     is_command,
     settle,
 )
@@ -48,6 +46,7 @@ from rosbag_tools.bootstrap.joints import (
     find_joints,
     grips,
 )
+from rosbag_tools.bootstrap.poses import POSE_TYPE, find_pose
 from rosbag_tools.bootstrap.prefixes import tell_apart
 from rosbag_tools.bootstrap.sensors import STREAM_TYPES, TEXT_TYPE, Unsupported, agree, detect_stream
 from rosbag_tools.bootstrap.text import Camera, Found, first_text, list_left_out

@@ -14,7 +14,8 @@ from hpt_ros.embodiment.kinds import CARTESIAN_POSE
 from hpt_ros.embodiment.message_types.transforms import TF_TYPE
 from hpt_ros.observation import InvalidSampleError
 from hpt_ros.observation.transforms import TransformChain
-from rosbag_tools.bootstrap.commands import DetectedCommand, Pose
+from rosbag_tools.bootstrap.commands import DetectedCommand
+from rosbag_tools.bootstrap.poses import Pose
 from rosbag_tools.reading.reader import Bag
 
 # Messages that the frames of a robot are looked for in: those that move are in each.

@@ -16,6 +16,7 @@ from hpt_ros.embodiment.urdf import UrdfLimit, joint_limits
 from hpt_ros.errors import Code, HptError
 from hpt_ros.observation.time_series import seconds
 from rosbag_tools.bootstrap.sensors import OddMessages, Unsupported
+from rosbag_tools.reading.decodable import MOST_ODD
 from rosbag_tools.reading.reader import Bag
 from rosbag_tools.reading.set_back import longest_clear
 from rosbag_tools.recording.rates import SILENT_PERIODS, SILENT_S
@@ -33,8 +34,8 @@ LEAST_RANGE = 1e-3
 STOOD_RATIO = 0.1
 # Two silences, or one of this fraction of the time from the first message to the last, are no hiccup.
 SILENT_RATIO = 0.2
-# So few messages that lack joints of the others, and no larger a fraction, are a mishap (`resample.MOST_ODD`).
-MOST_STRAY, STRAY_RATIO = 20, 0.05
+# Up to `MOST_ODD` messages that lack joints of the others are a mishap, if they are no larger a fraction.
+STRAY_RATIO = 0.05
 # A driver wraps at pi, or a little beyond; what goes on after it has come this near to the other end.
 WRAP_SLACK, WRAP_NEAR = 0.2, 1.0
 
@@ -203,12 +204,11 @@ def _leave_out_strays(forms: dict[tuple[str, ...], _Form], odd: OddMessages) -> 
     usual = next((names for names, form in forms.items() if len(form.times_s) == most), ())
     for names, form in list(forms.items()):
         count = len(form.times_s)
-        stray = count <= min(MOST_STRAY, STRAY_RATIO * most) and not set(usual) <= set(names)
+        stray = count <= min(MOST_ODD, STRAY_RATIO * most) and not set(usual) <= set(names)
         if stray and not any(silent_at_rest(course) for course in form.courses(names).values()):
             del forms[names]
         lacking = ", ".join(sorted(set(usual) - set(names))[:4])
-        for _ in range(count):
-            odd.count("" if names in forms else f"it lacks {lacking}")
+        odd.count("" if names in forms else f"it lacks {lacking}", count)
 
 
 def _join(forms: Mapping[tuple[str, ...], _Form]) -> dict[str, Course]:

@@ -21,6 +21,7 @@ from hpt_ros.observation import DecodeError, InvalidSampleError, decode
 from hpt_ros.observation.image_size import image_size
 from rosbag_tools.bag_schema import EMBODIMENT_TOPIC
 from rosbag_tools.errors import BagError
+from rosbag_tools.reading.decodable import MOST_ODD
 from rosbag_tools.reading.reader import Bag
 
 CHECK = "CHECK ME"
@@ -33,7 +34,6 @@ TASK_WORDS = ("task", "instruction", "language", "prompt")
 
 ARRAY_TYPES = ("std_msgs/msg/Float32MultiArray", "std_msgs/msg/Float64MultiArray")
 CLOUD_TYPE = "sensor_msgs/msg/PointCloud2"
-MOST_TRIED = 20  # messages that do not fit before one that does
 TEXT_TYPE = "std_msgs/msg/String"
 POSE_TYPES = ("geometry_msgs/msg/PoseStamped", "geometry_msgs/msg/TwistStamped")
 # Types that say all that a stream of theirs needs.
@@ -68,12 +68,12 @@ class OddMessages:
         """How many do not fit."""
         return sum(self._reasons.values())
 
-    def count(self, reason: str) -> None:
-        """Count a message; `reason` is empty if it fits."""
+    def count(self, reason: str, messages: int = 1) -> None:
+        """Count messages; `reason` is empty if they fit."""
         if reason:
-            self._reasons[reason] += 1
+            self._reasons[reason] += messages
         else:
-            self.fit += 1
+            self.fit += messages
 
     @property
     def too_many(self) -> bool:
@@ -144,13 +144,13 @@ def detect_stream(bag: Bag, topic: str, type_: str, rate_hz: float) -> DetectedS
             reason = Unsupported.of(error.refusal)
         except DecodeError as error:
             reason, unfit = Unsupported.of(error.refusal), unfit + 1
-            if unfit > MOST_TRIED:
+            if unfit > MOST_ODD:
                 raise reason from error
     if not lengths:
         raise reason
     usual, odd = lengths.most_common(1)[0][0], OddMessages()
-    for length in lengths.elements():
-        odd.count("" if length == usual else f"it has {length} values, and others {usual}")
+    for length, messages in lengths.items():
+        odd.count("" if length == usual else f"it has {length} values, and others {usual}", messages)
     if odd.too_many or not 1 <= usual <= 65_536:
         raise Unsupported(
             Code.MISMATCH,

@@ -17,7 +17,7 @@ from hpt_ros.embodiment.urdf import UrdfLimit
 from hpt_ros.modalities import MODALITIES
 from rosbag_tools.bootstrap.actions import TRAJECTORY
 from rosbag_tools.bootstrap.bases import ODOMETRY_TYPE, TIMEOUT_S, Odometry
-from rosbag_tools.bootstrap.commands import JOG_TYPE, POSE_TYPE, DetectedCommand, Pose
+from rosbag_tools.bootstrap.commands import JOG_TYPE, DetectedCommand
 from rosbag_tools.bootstrap.joints import Joints, unit_lines
 from rosbag_tools.bootstrap.limits import (
     base_limits,
@@ -25,6 +25,7 @@ from rosbag_tools.bootstrap.limits import (
     quote,
     tool_limits,
 )
+from rosbag_tools.bootstrap.poses import POSE_TYPE, Pose
 from rosbag_tools.bootstrap.sensors import CHECK, DetectedStream, sense_lines, stream_names
 from rosbag_tools.reading.inspection import AHEAD_S, CLOCK_OFF_S, LATE_S
 

@@ -34,12 +34,11 @@ from hpt_ros.observation.image_size import image_size
 from hpt_ros.observation.time_series import Absence, last_refused, nanoseconds
 from hpt_ros.observation.transforms import TransformChain
 from rosbag_tools.errors import BagError
+from rosbag_tools.reading.decodable import MOST_ODD
 
 # An angle that jumps by a turn but for this much, from one message to the next, in rad.
 WRAP_NEAR = 1.0
 JUMP = 2.0 * np.pi - WRAP_NEAR
-# Drivers begin with messages that lack names or fields, and others' messages stray onto a topic.
-MOST_ODD = 20
 _JUMP_BACK_NS = nanoseconds(JUMP_BACK_S)
 ACTION = "action"  # the command's name among the streams, in reports
 NOTHING_NEXT = Refusal(Absence.NO_NEXT, problem="no whole tick comes after it to take the position from")

@@ -20,7 +20,9 @@ from rosbag_tools.errors import DamagedMessageError
 from rosbag_tools.reading.reader import Bag
 
 TRIED = 100  # messages of a topic of which one must be good; a camera's first may be damaged
-MOST_UNFIT = 20  # of which none need be good: conversion skips as many
+# Drivers begin with messages that lack names or fields, and others' messages stray onto a topic: so many of which none
+# fits are passed over, wherever a bag's messages are looked at.
+MOST_ODD = 20
 PACKETS_TRIED = 600  # of a video, of which a key frame must be one: 20 s at 30 Hz
 IMAGE_TYPES = tuple(name for name, item in MESSAGE_TYPES.of_project().items() if "image" in item.decoders)
 
@@ -76,7 +78,7 @@ def look(bag: Bag, topic: str, stream: Stream | None = None) -> Looked:
                 reason = reason or error.refusal
             except DecodeError as error:  # a message of another driver, perhaps
                 reason, unfit = reason or error.refusal, unfit + 1
-                if unfit > MOST_UNFIT:
+                if unfit > MOST_ODD:
                     return Looked(reason=reason)
             else:
                 pictured = probe.image is not None
@@ -97,7 +99,7 @@ def look_at_command(bag: Bag, output: Output) -> Refusal | None:
             except DecodeError as error:
                 reason = reason or error.refusal
                 unfit += not isinstance(error, InvalidSampleError)
-                if unfit > MOST_UNFIT:
+                if unfit > MOST_ODD:
                     return reason
             else:
                 return None

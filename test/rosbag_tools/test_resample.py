@@ -9,7 +9,8 @@ from support.refused import refused
 from hpt_ros.errors import Code
 from hpt_ros.observation import DecodeError, ObservationBuffer, ObservationWindow
 from hpt_ros.observation.time_series import Absence, Restart
-from rosbag_tools.converting.resample import MOST_ODD, Resampler
+from rosbag_tools.converting.resample import Resampler
+from rosbag_tools.reading.decodable import MOST_ODD
 
 MS = 1_000_000
 
