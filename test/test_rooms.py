@@ -36,6 +36,7 @@ LEAVES = frozenset(
             "registry",
             "resources",
             "structured",
+            "vectors",
         )
     }
 )

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpt_ros.control.chunk import NS_PER_S, Reference, Vector
+from hpt_ros.vectors import clip
 
 # Knots between which the acceleration is straight to this part of its largest value are left out.
 STRAIGHT = 1e-9
@@ -87,7 +88,7 @@ class Curve:
         v = 1.0 - u
         position = here + (v**3 * low + (1.0 + 3.0 * u * (1.0 + u * v)) * high + u**3 * far) / 6.0
         # But for rounding it is there anyway.
-        position = np.minimum(np.maximum(position, near.min(axis=0)), near.max(axis=0))
+        position = clip(position, near.min(axis=0), near.max(axis=0))
         velocity = (-v * v * low + (1.0 + u * (2.0 - 3.0 * u)) * high + u * u * far) / 2.0
         return Reference(*self._of_length_1(position, velocity * (NS_PER_S / self.period_ns)))
 
@@ -110,7 +111,7 @@ class Curve:
             np.minimum(np.minimum(before, here), after),
             np.maximum(np.maximum(before, here), after),
         )
-        positions = np.minimum(np.maximum(here + second / 6.0, lowest), highest)
+        positions = clip(here + second / 6.0, lowest, highest)
         return Knots(times_ns, positions, (after - before) / (2.0 * dt_s), second / dt_s**2)
 
     def later(self, by_ns: int) -> Curve:

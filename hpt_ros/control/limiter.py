@@ -20,7 +20,7 @@ from hpt_ros.errors import Refusal
 
 
 class CommandLimiter:
-    """A `SafetyFilter` behind the workspace's fence, a `OrientationFilter` for each orientation, and one of velocities.
+    """A `SafetyFilter` behind the workspace's fence, one `OrientationFilter` an orientation, and one of velocities.
 
     Each orientation is slowed by itself, as grippers are: what keeps its direction is the turn, and the way apart. So
     is each velocity of a base.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hpt_ros.control.chunk import Vector
 from hpt_ros.control.refusals import Why
 from hpt_ros.errors import Code, HptError, Refusal
+from hpt_ros.vectors import all_finite, clip
 
 # Limits are compared with this much slack, relative, so that rounding does not make a command at its limit illegal.
 # Outputs keep position limits exactly, and velocity and acceleration limits to within three times this.
@@ -333,19 +334,13 @@ class SafetyFilter:
         )
 
 
-def clip(values: Vector, lower: Vector, upper: Vector) -> Vector:
-    """`np.clip`, which costs several times what it does where arrays are short."""
-    return np.asarray(np.minimum(np.maximum(values, lower), upper))
-
-
 def target_refusal(target: Vector, dim: int) -> Refusal | None:
     """Return why a target for `dim` dimensions must not be sent at all; None if it may be (within limits)."""
     if np.shape(target) != (dim,):
         return Refusal(
             Why.WRONG_SIZE, "a target's shape", np.shape(target), f"({dim},)", problem="is {value}"
         )
-    # A sum of finite numbers is finite but for overflow, and of so few it is quicker than NumPy.
-    if not math.isfinite(sum(target.tolist())) and not np.isfinite(target).all():
+    if not all_finite(target):
         which = int(np.argmin(np.isfinite(target)))
         return Refusal(Why.NOT_FINITE, "a target", which, problem="is not finite in its dimension {value}")
     return None

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +17,7 @@ from hpt_ros.sim.controllers import TrajectoryController
 from hpt_ros.sim.jtc_config import JtcConfig
 from hpt_ros.sim.panda import JOINT_NAMES, LOWER_RAD, UPPER_RAD, VELOCITY_RAD_S
 from hpt_ros.sim.trajectory import NS_PER_S, JointState, JointTrajectory, TrajectoryPoint
+from hpt_ros.vectors import all_finite, clip
 
 Array = npt.NDArray[np.float64]
 
@@ -92,7 +92,7 @@ class TrajectoryFollower:
             raise
         rows = [point.state.positions[columns] for point in message.points]
         values = np.concatenate(rows).reshape(len(rows), -1)
-        inside = np.minimum(np.maximum(values, LOWER_RAD), UPPER_RAD)
+        inside = clip(values, LOWER_RAD, UPPER_RAD)
         within = np.array_equal(inside, values)
         taken = message
         if not within or columns != slice(None):
@@ -167,8 +167,7 @@ def _check(message: JointTrajectory) -> Columns:
                     problem=f"has {{value}} {what} for {len(names)} joints",
                     remedy=f"send one of the {what} for each joint",
                 )  # fmt: skip
-            # A sum of finite numbers is finite but for overflow; of seven numbers it is quicker than NumPy.
-            if not math.isfinite(sum(values.tolist())) and not np.isfinite(values).all():
+            if not all_finite(values):
                 (column, *_) = np.flatnonzero(~np.isfinite(values))
                 raise HptError(
                     Code.NOT_FINITE, f"point {index} of the joint trajectory",
