@@ -25,6 +25,8 @@ from hpt_ros.observation.image_files import image_file
 
 # A picture has at least so many pixels on a side; smaller arrays of three dimensions are numbers.
 _LEAST_PX = 8
+# What can be done about an episode that is damaged.
+COPY_AGAIN = "leave it out with --skip-bad, or copy the dataset again"
 _BLOCK = 32  # rows of images that are read at a time, and that are looked at for their range
 
 
@@ -48,9 +50,7 @@ class Kind:
 
 
 @contextlib.contextmanager
-def reading(
-    name: str, remedy: str = "leave it out with --skip-bad, or copy the dataset again"
-) -> Iterator[None]:
+def reading(name: str, remedy: str = COPY_AGAIN) -> Iterator[None]:
     """Turn whatever h5py, zarr and their codecs raise for damaged data, which no document states, into one sentence."""
     try:
         yield

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hpt_ros.dataset.errors import DatasetError
 from hpt_ros.dataset.importing.array_columns import (
+    COPY_AGAIN,
     Images,
     What,
     kind_of,
@@ -96,7 +97,7 @@ class ArraySource:
         self.where, self.robot, self._openers = where, "", openers
         name, stored = self._first(action)
         columns = stored.columns
-        length = _length(name, columns, action, stored.broken)
+        length = _length(name, stored, action)
         kinds = {key: kind_of(f"{key!r} of {name}", columns[key], length) for key in columns}
         vectors = {
             key: int(np.prod(columns[key].shape[1:]))
@@ -163,9 +164,7 @@ class ArraySource:
         for name, opener in self._openers:
             try:
                 stored = opener()
-                if stored.rows or (
-                    stored.rows is None and _length(name, stored.columns, action, stored.broken)
-                ):
+                if _rows(name, stored, action):
                     return name, stored
                 empty = empty or (name, stored)
             except DatasetError as error:
@@ -188,11 +187,7 @@ class ArraySource:
     def _read(self, name: str, opener: Callable[[], Stored]) -> list[SourceEpisode]:
         stored = opener()
         columns = stored.columns
-        rows = (
-            stored.rows
-            if stored.rows is not None
-            else range(_length(name, columns, self._action, stored.broken))
-        )
+        rows = _rows(name, stored, self._action)
         for key in (*self._dims, *self._images.values(), *self.labels.values()):
             self._require_rows(name, stored, key, rows.stop)
         if more := [key for key in columns if key not in self._known]:
@@ -229,29 +224,32 @@ class ArraySource:
         rows = column.shape[0] if column is not None and column.shape else 0
         if rows >= length:
             return
-        remedy = "leave it out with --skip-bad, or copy the dataset again"
         if column is None:
             reason = f" ({stored.broken[key]})" if key in stored.broken else ""
             raise DatasetError(
                 Code.MISSING, name, key, problem=f"has no column {{value}}, which the first episode has{reason}",
-                remedy=remedy,
+                remedy=COPY_AGAIN,
             )  # fmt: skip
         raise DatasetError(
             Code.WRONG_SHAPE, name, rows, problem=f"has {{value}} rows in {key!r}",
-            expected=f"{length} for this episode", remedy=remedy,
+            expected=f"{length} for this episode", remedy=COPY_AGAIN,
         )  # fmt: skip
 
 
-def _length(
-    name: str, columns: Mapping[str, Any], action: Sequence[str] | None, broken: Mapping[str, str]
-) -> int:
+def _rows(name: str, stored: Stored, action: Sequence[str] | None) -> range:
+    """Return an episode's rows: those that are stated, or as many as its action has."""
+    return range(_length(name, stored, action)) if stored.rows is None else stored.rows
+
+
+def _length(name: str, stored: Stored, action: Sequence[str] | None) -> int:
+    columns, broken = stored.columns, stored.broken
     usual = [key for keys in ACTIONS for key in keys]
     key = next((key for key in (action or usual) if key in columns and columns[key].shape), None)
     if key is None:
         if (lost := next((key for key in (action or usual) if key in broken), None)) is not None:
             raise DatasetError(
                 Code.UNREADABLE, name, lost, problem="has an action {value} that cannot be read", cause=broken[lost],
-                remedy="leave it out with --skip-bad, or copy the dataset again",
+                remedy=COPY_AGAIN,
             )  # fmt: skip
         numbers = ", ".join(key for key in columns if columns[key].dtype.kind in "fiu")[:800]
         raise DatasetError(

@@ -14,12 +14,8 @@ import numpy as np
 
 from hpt_ros.dataset.depth_codes import DepthCodes
 from hpt_ros.dataset.errors import DatasetError
-from hpt_ros.dataset.importing.source import (
-    Image,
-)
-from hpt_ros.dataset.layout import (
-    INFO,
-)
+from hpt_ros.dataset.importing.source import Image
+from hpt_ros.dataset.layout import INFO
 from hpt_ros.dataset.recognise import unreadable
 from hpt_ros.errors import Code
 

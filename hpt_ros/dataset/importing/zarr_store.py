@@ -45,15 +45,13 @@ def open_zarr(
     with reading(where, _AGAIN):
         store = zarr.storage.ZipStore(str(root), mode="r") if root.is_file() else str(root)
         files = _open_zipped(root) if root.is_file() else _below(root)
-    arrays = {path for path, text in files.items() if _is_array(path, text)}
-    coded = {path.rpartition("/")[0]: _codecs(files[path]) for path in arrays}
+    coded = {path.rpartition("/")[0]: _codecs(text) for path, text in files.items() if _is_array(path, text)}
     if any(name.startswith("imagecodecs_") for names in coded.values() for name in names):
         codecs = require_extra("imagecodecs.numcodecs", extra="umi", what=f"{where} of JPEG XL images")
         codecs.register_codecs(verbose=False)
-    arrays = set(coded)
-    ends = min((path for path in arrays if path.split("/")[-1] == _ENDS), key=len, default=None)
+    ends = min((path for path in coded if path.split("/")[-1] == _ENDS), key=len, default=None)
     if ends is None:
-        alone = arrays == {""}
+        alone = set(coded) == {""}
         raise DatasetError(
             Code.MISSING, where, f"meta/{_ENDS}",
             problem="is one array, and no store of several" if alone
@@ -61,10 +59,10 @@ def open_zarr(
             remedy="give the folder of a whole replay buffer of diffusion policy's layout",
         )  # fmt: skip
     top = ends.removesuffix(_ENDS).removesuffix("meta/")
-    data = f"{top}data/" if any(path.startswith(f"{top}data/") for path in arrays) else top
+    data = f"{top}data/" if any(path.startswith(f"{top}data/") for path in coded) else top
     columns: dict[str, Any] = {}
     broken: dict[str, str] = {}
-    for path in sorted(arrays - {ends}):
+    for path in sorted(coded.keys() - {ends}):
         if not path.startswith(data) or path.startswith(f"{top}meta/"):
             continue
         key = path.removeprefix(data)
