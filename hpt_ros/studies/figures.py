@@ -23,7 +23,7 @@ WIDE: Final = 42  # letters of all names that stand beside one another; more sta
 
 def draw_losses(folder: Path, results: Sequence[Result], x: str) -> None:
     """Draw the losses as figure.svg and figure.png: mean and range of the seeds, power laws dashed."""
-    with _Figure(folder / "figure", results, x, "validation loss") as figure:
+    with _figure(folder / "figure", results, x, "validation loss") as figure:
         for line in figure.lines:
             losses = [point.values("validation_loss") for point in line.points]
             means, lows, highs = (np.array([at(each) for each in losses]) for at in (np.mean, np.min, np.max))
@@ -91,7 +91,7 @@ def draw_success(
         results: of the cells, for the axis.
         x: its name.
     """
-    with _Figure(folder / "success", results, x, "success, %") as figure:
+    with _figure(folder / "success", results, x, "success, %") as figure:
         for line, points in judged:
             done = [item for item in points if item.success]
             if not done:
@@ -103,11 +103,21 @@ def draw_success(
         figure.axes.set_ylim(-2.0, 102.0)
 
 
-class _Figure:
-    """Axes that all figures of a study have alike; saved at the end of its block."""
+@contextmanager
+def _figure(path: Path, results: Sequence[Result], x: str, ylabel: str) -> Iterator[_Figure]:
+    """Axes that all figures of a study have alike, saved at the end of the block."""
+    with _axes(path) as axes:
+        figure = _Figure(axes, results, x)
+        yield figure
+        figure.label()
+        axes.set_ylabel(ylabel)
 
-    def __init__(self, path: Path, results: Sequence[Result], x: str, ylabel: str) -> None:
-        self._path, self._x, self._ylabel = path, x, ylabel
+
+class _Figure:
+    """Lines over what a study varies, on axes that are numbers or names."""
+
+    def __init__(self, axes: Any, results: Sequence[Result], x: str) -> None:
+        self.axes, self._x = axes, x
         self.lines = lines_of(results, x)
         # Places of names are the same in all lines.
         names: dict[Any, None] = {}
@@ -116,11 +126,6 @@ class _Figure:
         self._names = list(names)
         self._drawn = 0
         self._numbers = all(places_of(line, x) is not None for line in self.lines)
-
-    def __enter__(self) -> _Figure:
-        self._open = _axes(self._path)
-        self.axes = self._open.__enter__()
-        return self
 
     def places(self, line: Line) -> Any:
         """Return where the points of a line are."""
@@ -149,27 +154,25 @@ class _Figure:
         )
         return places, bars.lines[0].get_color()
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if kind is None:
-            ticks = {
-                float(place): str(point.x if point.x != 0 else "all")
-                for line in self.lines
-                for place, point in zip(self.places(line), line.points, strict=True)
-            }
-            if self._numbers and len(ticks) > 1:
-                self.axes.set_xscale("log")
-            if not self._numbers:
-                self.axes.set_xlim(-0.5, len(self._names) - 0.5)
-            wide = sum(map(len, ticks.values())) > WIDE
-            self.axes.set_xticks(
-                list(ticks),
-                list(ticks.values()),
-                rotation=20 if wide else 0,
-                ha="right" if wide else "center",
-            )
-            self.axes.minorticks_off()
-            self.axes.set_xlabel(self._x.replace("_", " ") + (", by parameters" if self._x == "size" else ""))
-            self.axes.set_ylabel(self._ylabel)
-            if self.axes.get_legend_handles_labels()[1]:
-                self.axes.legend(fontsize=8)
-        self._open.__exit__(kind, error, trace)
+    def label(self) -> None:
+        """Name the points along the axis, and the lines."""
+        ticks = {
+            float(place): str(point.x if point.x != 0 else "all")
+            for line in self.lines
+            for place, point in zip(self.places(line), line.points, strict=True)
+        }
+        if self._numbers and len(ticks) > 1:
+            self.axes.set_xscale("log")
+        if not self._numbers:
+            self.axes.set_xlim(-0.5, len(self._names) - 0.5)
+        wide = sum(map(len, ticks.values())) > WIDE
+        self.axes.set_xticks(
+            list(ticks),
+            list(ticks.values()),
+            rotation=20 if wide else 0,
+            ha="right" if wide else "center",
+        )
+        self.axes.minorticks_off()
+        self.axes.set_xlabel(self._x.replace("_", " ") + (", by parameters" if self._x == "size" else ""))
+        if self.axes.get_legend_handles_labels()[1]:
+            self.axes.legend(fontsize=8)
