@@ -21,9 +21,7 @@ from hpt_ros.embodiment.output import (
     time_field,
     tolerance_field,
 )
-from hpt_ros.embodiment.streams import (
-    EmbodimentError,
-)
+from hpt_ros.embodiment.streams import EmbodimentError
 from hpt_ros.errors import Code
 from hpt_ros.structured import field
 

@@ -93,7 +93,7 @@ class Comparison:
     @property
     def interval(self) -> str:
         """Heading of the intervals, as ``95 % interval``."""
-        return f"{100 * self.confidence:g} % interval"
+        return interval_heading(self.confidence)
 
     def episodes(self, arm: int, environment: str | None = None) -> list[EpisodeResult]:
         """Return the compared episodes of an arm, of one environment or of all."""
@@ -105,6 +105,11 @@ class Comparison:
             for episode in run.episodes
             if episode.seed in set(self.seeds[name])
         ]
+
+
+def interval_heading(confidence: float) -> str:
+    """Return what intervals are called in tables, as ``95 % interval``."""
+    return f"{100 * confidence:g} % interval"
 
 
 def read_arm(path: Path) -> Arm:

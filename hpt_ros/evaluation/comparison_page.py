@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hpt_ros.evaluation import CONFIDENCE
-from hpt_ros.evaluation.arms import Arm, Comparison, success_of
+from hpt_ros.evaluation.arms import Arm, Comparison, interval_heading, success_of
 from hpt_ros.evaluation.outcomes import arm_of
 from hpt_ros.evaluation.rollout import EpisodeResult
 from hpt_ros.evaluation.videos import Video
@@ -56,7 +56,7 @@ def evaluation_page(arm: Arm, shown: Sequence[Shown] = ()) -> str:
         arms=[arm],
         rows=[{"name": name, "scenes": scenes, "success": [_interval(item)]} for name, scenes, item in rows],
         paired=False,
-        interval=f"{100 * CONFIDENCE:g} % interval",
+        interval=interval_heading(CONFIDENCE),
         success=[("", chart)],
         episodes=episodes,
         scenes=[],

@@ -18,9 +18,7 @@ from hpt_ros.model.encoder_config import (
     ResNet18Config,
 )
 from hpt_ros.model.head_config import HeadConfig, MlpHeadConfig
-from hpt_ros.structured import (
-    field,
-)
+from hpt_ros.structured import field
 
 
 class RecipeError(HptError):

@@ -15,14 +15,8 @@ from hpt_ros.model.multi import MultiPolicyConfig
 from hpt_ros.structured import field, read_dataclass, read_yaml_file
 
 FORMAT, FORMAT_OF_ONE = 2, 1
-
-
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
-
-
 EMBODIMENTS, EMBODIMENT, STATS = "embodiments", "embodiment.yaml", "stats.json"
-
-
 CARD_OF_ONE = "card.md"
 
 

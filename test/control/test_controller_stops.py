@@ -9,9 +9,7 @@ import pytest
 from control_rig import MS, START, Rig, S
 from support.refused import assert_refusal, saying
 
-from hpt_ros.control import (
-    State,
-)
+from hpt_ros.control import State
 from hpt_ros.control.refusals import Why
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 from support.refused import refused
-from support.tiny_mixture import mapping_of_recipe, start_processes, write_robots
+from support.tiny_mixture import mapping_of_recipe, start_processes
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
 from hpt_ros.cli.main import main
@@ -23,23 +23,12 @@ from hpt_ros.errors import Code, HptError
 from hpt_ros.learning import read_recipe, train
 from hpt_ros.learning.batches import BatchMaker
 from hpt_ros.learning.distributed import processes
-from hpt_ros.learning.mixture import Mixture, open_mixture
-from hpt_ros.learning.mixture_config import load_mixture
+from hpt_ros.learning.mixture import Mixture
 from hpt_ros.learning.sharded import ShardError
 from hpt_ros.model import load_multi_checkpoint
 
 CHANGES: dict[str, Any] = {"iterations": 6, "validation_every": 2, "lr": 1e-4, "batch_size": 10}
 RECIPE = read_recipe(mapping_of_recipe(**CHANGES, shard=True), where="test recipe")
-
-
-@pytest.fixture(scope="module")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_robots(tmp_path_factory.mktemp("robots"))
-
-
-@pytest.fixture(scope="module")
-def mixture(file: Path) -> Mixture:
-    return open_mixture(load_mixture(file), 0.3, 0)
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,7 @@ import numpy as np
 from support.embodiments import camera, embodiment, joints, limit, trajectory
 
 from hpt_ros.dataset import write_dataset
-from hpt_ros.dataset.quality.measure import (
-    EpisodeArrays,
-)
+from hpt_ros.dataset.quality.measure import EpisodeArrays
 
 ROBOT = embodiment(
     "small",
